@@ -1,0 +1,224 @@
+"""What a person can do with publications: have an answer published, see how it is doing, try again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol, assert_never
+from uuid import UUID
+
+from domain.account import Viewer
+from domain.errors import Conflict, InvalidInput, NotFound
+from domain.generation import Generation, GenerationStatus
+from domain.maintenance import Maintenance
+from domain.page_sync import PageVersion, VersionOrigin, hash_of
+from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.publication_draft import (
+    PublicationDraft,
+    PublicationDrafter,
+    PublicationFacts,
+    PublicationPreview,
+    PublishOptions,
+)
+from domain.store import Store, Transaction
+
+
+class PublicationWorker(Protocol):
+    """Whoever works the outbox."""
+
+    def wake(self) -> None:
+        """There is work."""
+
+
+class PublicationService:
+    """A person's publications."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        drafter: PublicationDrafter,
+        worker: PublicationWorker,
+        maintenance: Maintenance,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._store = store
+        self._drafter = drafter
+        self._worker = worker
+        self._maintenance = maintenance
+        self._clock = clock
+        self._new_id = new_id
+
+    def pending(self, draft: PublicationDraft, viewer: Viewer, generation_id: UUID) -> Publication:
+        """The outbox row of a draft."""
+        now = self._clock()
+        return Publication(
+            id=self._new_id(),
+            generation_id=generation_id,
+            user_id=viewer.user.id,
+            status=PublicationStatus.PENDING,
+            parent=draft.parent,
+            title=draft.title,
+            properties=draft.properties,
+            external_id_property=draft.external_id_property,
+            mode=draft.mode,
+            anchor=None,
+            overwrites=False,
+            requested_at=None,
+            completed_at=None,
+            page=None,
+            failure=None,
+            degraded=(),
+            attempts=0,
+            fence=0,
+            next_attempt_at=now,
+            created_at=now,
+        )
+
+    async def publish(self, viewer: Viewer, generation_id: UUID, options: PublishOptions) -> Publication:
+        """Queues the publication of an answer, or another try of one that has failed, as it was first asked for.
+
+        To update brings the page of a published answer to what counts here now; an answer that was regenerated from a
+        published one takes its place, page and all. Raises NotFound, Conflict (no answer, or published already),
+        Unavailable (maintenance), and like PublicationDrafter.draft.
+        """
+        await self._maintenance.check(viewer)
+        async with self._store.begin() as tx:
+            publication = await self._repeated(tx, viewer, generation_id, options)
+            settings = await tx.settings.get(viewer.user.id)
+            facts, _ = await _facts(tx, viewer, generation_id)
+            if publication is None and options.mode is PublishMode.UPDATE:
+                publication = await self._taken_over(tx, viewer, generation_id, options)
+        if publication is None:
+            draft = await self._drafter.draft(viewer, options, settings, facts)
+            publication = self.pending(draft, viewer, generation_id)
+            async with self._store.begin() as tx:
+                await _hold_answer(tx, viewer, generation_id)
+                await tx.publications.add(publication)
+        self._worker.wake()
+        return publication
+
+    async def preview(self, viewer: Viewer, generation_id: UUID, options: PublishOptions) -> PublicationPreview:
+        """What `publish` would do, without doing it. Raises NotFound, and Conflict for what is not to be published."""
+        async with self._store.begin() as tx:
+            await _hold_answer(tx, viewer, generation_id)
+            earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
+            settings = await tx.settings.get(viewer.user.id)
+            facts, content = await _facts(tx, viewer, generation_id)
+        if earlier is not None:
+            raise Conflict("This answer has a publication already.", field=("generationId",))
+        return await self._drafter.preview(viewer, options, settings, facts, content)
+
+    async def by_generation(self, viewer: Viewer, generation_ids: Sequence[UUID]) -> dict[UUID, Publication]:
+        """The publications of these generations, as far as they are the viewer's."""
+        async with self._store.begin() as tx:
+            found = await tx.publications.list_by_generation(generation_ids)
+        return {key: each for key, each in found.items() if each.user_id == viewer.user.id}
+
+    async def find(self, viewer: Viewer, publication_id: UUID) -> Publication | None:
+        """The viewer's publication."""
+        async with self._store.begin() as tx:
+            return await tx.publications.find(viewer.user.id, publication_id)
+
+    async def find_page(self, viewer: Viewer, page_row_id: UUID) -> NotionPage | None:
+        """The viewer's page, by our id."""
+        async with self._store.begin() as tx:
+            return await tx.publications.find_page(viewer.user.id, page_row_id)
+
+    async def _repeated(
+        self, tx: Transaction, viewer: Viewer, generation_id: UUID, options: PublishOptions
+    ) -> Publication | None:
+        """The publication of the generation, on its way again if it had failed; None when it has none yet."""
+        await _hold_answer(tx, viewer, generation_id)
+        earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
+        if earlier is None:
+            return None
+        match earlier.status:
+            case PublicationStatus.PUBLISHED if options.mode is PublishMode.UPDATE:
+                await tx.publications.update_again(earlier.id, now=self._clock(), overwrites=options.overwrites)
+                return await tx.publications.find(viewer.user.id, earlier.id)
+            case PublicationStatus.PUBLISHED:
+                raise Conflict(
+                    "This answer is published already; its page can be brought up to date with the mode UPDATE.",
+                    field=("generationId",),
+                )
+            case PublicationStatus.PENDING | PublicationStatus.PUBLISHING:
+                return earlier
+            case PublicationStatus.FAILED | PublicationStatus.NEEDS_ATTENTION:
+                # Safe also when it is not clear whether the page exists: every attempt looks before it repeats.
+                await tx.publications.retry(earlier.id, now=self._clock(), overwrites=options.overwrites)
+                return await tx.publications.find(viewer.user.id, earlier.id)
+            case _:
+                assert_never(earlier.status)
+
+    async def _taken_over(
+        self, tx: Transaction, viewer: Viewer, generation_id: UUID, options: PublishOptions
+    ) -> Publication | None:
+        """The publication of the answer that this one was regenerated from, now to show this one."""
+        answer = await tx.generations.find(viewer.user.id, generation_id)
+        if answer is None or answer.status is not GenerationStatus.SUCCEEDED:
+            raise Conflict("Only a complete answer can take the place of another.", field=("generationId",))
+        earlier = await tx.publications.find_to_update(viewer.user.id, generation_id)
+        if earlier is None or earlier.page is None:
+            raise InvalidInput(
+                "Neither this answer nor one that it was regenerated from is published.", field=("publish", "mode")
+            )
+        if earlier.status is not PublicationStatus.PUBLISHED:
+            raise Conflict("The page is not completely written yet: see to that first.", field=("generationId",))
+        if earlier.page.is_ours:
+            await self._add_version(tx, viewer, earlier.page.id, answer)
+        now = self._clock()
+        await tx.publications.hand_over(earlier.id, generation_id=generation_id)
+        await tx.publications.update_again(earlier.id, now=now, overwrites=options.overwrites)
+        return await tx.publications.find(viewer.user.id, earlier.id)
+
+    async def _add_version(self, tx: Transaction, viewer: Viewer, page_row_id: UUID, answer: Generation) -> None:
+        """From now on this answer counts as the page's text."""
+        held = await tx.tracked_pages.hold(page_row_id)
+        if held is None:
+            return
+        transcripts = await tx.generations.list_transcripts(viewer.user.id, [answer.id])
+        content = transcripts[answer.id].content
+        version = PageVersion(
+            id=self._new_id(),
+            page_row_id=page_row_id,
+            number=await tx.tracked_pages.newest_number(page_row_id) + 1,
+            origin=VersionOrigin.ANSWER,
+            content_hash=hash_of(content),
+            made_by=f"{answer.provider_id}:{answer.model}",
+            created_at=self._clock(),
+        )
+        await tx.tracked_pages.add_version(replace(held, generation_id=answer.id), version, content)
+        page = replace(held.page, version=version.number, state=NotionPageState.CHANGED_HERE)
+        await tx.tracked_pages.put(replace(held, page=page))
+
+
+async def _facts(tx: Transaction, viewer: Viewer, generation_id: UUID) -> tuple[PublicationFacts, str]:
+    """What is known of a generation, and what it has written. Raises NotFound."""
+    generation = await tx.generations.find(viewer.user.id, generation_id)
+    if generation is None:
+        raise NotFound("There is no such generation.", field=("generationId",))
+    transcript = (await tx.generations.list_transcripts(viewer.user.id, [generation_id]))[generation_id]
+    names = {each.id: each.name for each in await tx.providers.list_all()}
+    facts = PublicationFacts(
+        generation_id=generation_id,
+        prompt=transcript.prompt,
+        provider=names.get(generation.provider_id, generation.provider_id),
+        model=generation.model,
+        created_at=generation.created_at,
+    )
+    return facts, transcript.content
+
+
+async def _hold_answer(tx: Transaction, viewer: Viewer, generation_id: UUID) -> None:
+    """Sees to it that the generation cannot end without an answer, or be deleted, before the transaction has ended.
+
+    Otherwise its publication would wait forever. Raises NotFound, and Conflict when it has ended so already.
+    """
+    status = await tx.generations.hold_status(viewer.user.id, generation_id)
+    if status is None:
+        raise NotFound("There is no such generation.", field=("generationId",))
+    if status.is_final and status is not GenerationStatus.SUCCEEDED:
+        raise Conflict("Only a complete answer can be published.", field=("generationId",))

@@ -1,0 +1,473 @@
+"""Works the outbox: makes each publication's page in Notion exactly once and sees it completed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol, assert_never
+from uuid import UUID
+
+from domain.audit import AuditAction, AuditEvent
+from domain.document import Document
+from domain.errors import AssistantError, ErrorCode, InvalidInput, NotionFailed, NotionFailureReason, Unavailable
+from domain.generation import Failure
+from domain.live_log import LiveLogs
+from domain.notion import CreatedPage, DocumentParser, NewPage, Notion, PageUpdate, Permit
+from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
+from domain.notion_pace import NotionBusy
+from domain.notion_service import NotionService
+from domain.page_sync import FIRST_VERSION, NotionReader
+from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.secret import Secret
+from domain.store import Store
+from domain.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+LEASE = timedelta(seconds=60)
+_RENEWALS_PER_LEASE = 4
+ATTEMPT_TIMEOUT_SECONDS = 3600.0  # a page of a megabyte, at Notion's pace and beside others
+MAX_ATTEMPTS = 8
+MAX_BACKOFF_SECONDS = 300.0
+MAX_RETRY_AFTER_SECONDS = 3600
+BUSY_JITTER_SECONDS = 5.0
+CLOCK_TOLERANCE = timedelta(minutes=2)  # between our clock and Notion's, whose times are rounded to the minute
+
+
+class _Superseded(Exception):
+    """Another instance has taken the publication over: stop at once."""
+
+
+class _NeedsAttention(AssistantError):
+    """Only a person can tell."""
+
+    code = ErrorCode.CONFLICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    publication: Publication
+    token: Secret
+    document: Document
+    version: int
+
+
+class PagesOfNotion(Notion, NotionReader, Protocol):
+    """What writes pages, and reads them."""
+
+
+class PageKeeper(Protocol):
+    """Sees to it that nothing is overwritten unread."""
+
+    async def keep_unseen(self, user_id: UUID, page_row_id: UUID) -> bool:
+        """Keeps what a page says; whether somebody has been shown how it differs, and it differs otherwise by now."""
+
+
+class Publisher:
+    """The outbox's worker: one per instance, several publications at a time."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        notion: PagesOfNotion,
+        connections: NotionService,
+        keeper: PageKeeper,
+        parse: DocumentParser,
+        logs: LiveLogs,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+        max_running: int,
+        lease: timedelta = LEASE,
+        settling_time: timedelta = timedelta(seconds=10),
+    ) -> None:
+        self._store = store
+        self._notion = notion
+        self._connections = connections
+        self._keeper = keeper
+        self._parse = parse
+        self._logs = logs
+        self._telemetry = telemetry
+        self._clock = clock
+        self._new_id = new_id
+        self._max_running = max_running
+        self._lease = lease
+        # How long a request may still take effect at Notion's side after it was sent: nobody looks any sooner.
+        self._settling_time = settling_time
+        self._news = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        # Of each attempt, by publication and fence: after a standstill this very process may hold a newer one.
+        self._lease_ends: dict[tuple[UUID, int], datetime] = {}
+        self._is_draining = False
+        # Held while work is taken: what somebody has begun to take is running when they let go.
+        self._claiming = asyncio.Lock()
+
+    def wake(self) -> None:
+        """There is work."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Works until cancelled; a publication cut short is taken up again from its recovery point."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._news.clear()
+                lease_end = self._clock() + self._lease
+                async with self._claiming:
+                    for publication in await self._claim(lease_end):
+                        self._lease_ends[publication.id, publication.fence] = lease_end
+                        task = group.create_task(self._publish(publication))
+                        self._running.add(task)
+                        task.add_done_callback(self._ended)
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    async def drain(self) -> None:
+        """Takes no more work and waits for what is under way."""
+        self._is_draining = True
+        async with self._claiming:
+            running = tuple(self._running)
+        if running:
+            await asyncio.wait(running)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._news.set()
+
+    async def _claim(self, lease_end: datetime) -> tuple[Publication, ...]:
+        free = self._max_running - len(self._running)
+        if free <= 0 or self._is_draining:
+            return ()
+        try:
+            async with self._store.begin() as tx:
+                return await tx.publications.claim(size=free, now=self._clock(), lease_until=lease_end)
+        except Unavailable:
+            _log.warning("publication_claim_failed")
+            return ()
+
+    async def _publish(self, publication: Publication) -> None:
+        self._logs.notify(publication.generation_id)
+        try:
+            async with asyncio.timeout(ATTEMPT_TIMEOUT_SECONDS), asyncio.TaskGroup() as group:
+                lease = group.create_task(self._keep_lease(publication))
+                try:
+                    await self._attempt(publication)
+                finally:
+                    lease.cancel()
+        except* _Superseded:
+            _log.info("publication_superseded", extra={"publication_id": str(publication.id)})
+        except* (AssistantError, TimeoutError) as group_error:
+            await self._note_failure(publication, _first(group_error))
+        except* Exception:  # noqa: BLE001  (the worker must outlive a fault in one publication; it is logged whole)
+            _log.exception("publication_crashed", extra={"publication_id": str(publication.id)})
+            await self._note_failure(publication, Unavailable("The server failed while publishing; it will try again."))
+        finally:
+            del self._lease_ends[publication.id, publication.fence]
+            self._logs.notify(publication.generation_id)
+
+    def _permit_of(self, publication: Publication) -> Permit:
+        """Lets write as long as what is written takes effect before anybody else may look."""
+
+        def permit() -> None:
+            _hold(self._clock() < self._lease_ends[publication.id, publication.fence] - self._settling_time)
+
+        return permit
+
+    async def _attempt(self, publication: Publication) -> None:
+        job = await self._prepare(publication)
+        match publication.mode:
+            case PublishMode.CREATE:
+                page, blocks = await self._write_page(job)
+            case PublishMode.APPEND:
+                page, blocks = await self._append(job)
+            case PublishMode.UPDATE:
+                page, blocks = await self._update(job)
+            case _:
+                assert_never(publication.mode)
+        now = self._clock()
+        async with self._store.begin() as tx:
+            _hold(
+                await tx.publications.complete(
+                    publication.id,
+                    fence=publication.fence,
+                    degraded=job.document.degraded,
+                    now=now,
+                )
+            )
+            await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=blocks, now=now)
+            if publication.mode is PublishMode.UPDATE and page.is_ours:
+                await tx.tracked_pages.note_written(page.id, version=job.version)
+            await tx.audit.append(
+                AuditEvent(
+                    action=AuditAction.PAGE_PUBLISHED,
+                    actor_id=publication.user_id,
+                    target=f"publication:{publication.id}",
+                    details={"page_id": page.page_id},
+                )
+            )
+        self._telemetry.publication_finished(PublicationStatus.PUBLISHED.value)
+
+    async def _write_page(self, job: _Job) -> tuple[NotionPage, tuple[SyncedBlock, ...]]:
+        """Makes the page, unless an earlier attempt has, and sees that all blocks are there."""
+        publication = job.publication
+        page = publication.page
+        if page is None:
+            created = await self._find_earlier_page(job) if publication.requested_at is not None else None
+            if created is None:
+                created = await self._create_page(job)
+            page = await self._record_page(job, created)
+        return page, await self._complete(job, page, since=None)
+
+    async def _append(self, job: _Job) -> tuple[NotionPage, tuple[SyncedBlock, ...]]:
+        """Puts the blocks behind the page's last one, or goes on where an earlier attempt was cut short."""
+        publication = job.publication
+        page, since = publication.page, publication.requested_at
+        if page is None or since is None:
+            end = await self._notion.find_end(job.token, publication.parent.id)
+            since = self._clock()
+            page = NotionPage(
+                id=self._new_id(),
+                user_id=publication.user_id,
+                page_id=end.page_id,
+                parent_id=None,
+                title=end.title,
+                url=end.url,
+                created_at=end.created_at,
+                last_sync_at=since,
+                state=NotionPageState.IN_SYNC,
+                is_ours=False,
+            )
+            async with self._store.begin() as tx:
+                _hold(
+                    await tx.publications.record_append(
+                        publication.id, fence=publication.fence, page=page, anchor=end.last_block_id, now=since
+                    )
+                )
+            job = replace(job, publication=replace(publication, anchor=end.last_block_id))
+        return page, await self._complete(job, page, since=since)
+
+    async def _complete(self, job: _Job, page: NotionPage, *, since: datetime | None) -> tuple[SyncedBlock, ...]:
+        place = await self._place(job, page, since=since)
+        return await self._notion.complete_page(
+            job.token, page.page_id, job.document, place=place, permit=self._permit_of(job.publication)
+        )
+
+    async def _update(self, job: _Job) -> tuple[NotionPage, tuple[SyncedBlock, ...]]:
+        """Changes on the page what differs from what counts here now."""
+        publication = job.publication
+        page = publication.page
+        if page is None:
+            raise InvalidInput("There is no page to bring up to date.")
+        # What earlier attempts have written of it is nothing to be kept.
+        is_unseen = (
+            publication.overwrites
+            and publication.attempts == 1
+            and page.is_ours
+            and await self._keeper.keep_unseen(publication.user_id, page.id)
+        )
+        if is_unseen:
+            raise PageChanged("Somebody has changed the page once more. Look at the newest version first.")
+        async with self._store.begin() as tx:
+            base = await tx.notion_bases.find(publication.id)
+            tracked = await tx.tracked_pages.find(publication.user_id, page.id)
+        if base == EVERYTHING and tracked is not None and publication.attempts == 1 and not publication.overwrites:
+            # Nobody knows the blocks one by one, but what they say together, before anything was written.
+            content = await self._notion.read_page(job.token, page.page_id)
+            if content.fingerprint != tracked.base_fingerprint:
+                raise PageChanged(
+                    "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
+                    field=("publish", "overwrite"),
+                )
+        update = PageUpdate(
+            document=job.document,
+            base=base,
+            place=await self._place(job, page, since=publication.requested_at),
+            overwrites=publication.overwrites,
+        )
+        return page, await self._notion.update_page(
+            job.token, page.page_id, update, permit=self._permit_of(publication)
+        )
+
+    async def _place(self, job: _Job, page: NotionPage, *, since: datetime | None) -> Place:
+        """Where on the page blocks may be ours that nobody knows by their ids."""
+        publication = job.publication
+        async with self._store.begin() as tx:
+            bases = await tx.notion_bases.list_on_page(page.id)
+            has_rivals = await tx.publications.has_rivals(publication)
+        return Place(
+            is_our_page=page.is_ours,
+            others=frozenset().union(*(block_ids(base) for owner, base in bases.items() if owner != publication.id)),
+            since=None if since is None else since - CLOCK_TOLERANCE,
+            anchor=publication.anchor,
+            has_rivals=has_rivals,
+        )
+
+    async def _prepare(self, publication: Publication) -> _Job:
+        token = await self._connections.find_token(publication.user_id)
+        if token is None:
+            raise NotionFailed(
+                "Notion is not connected any more; connect it and publish again.",
+                reason=NotionFailureReason.AUTHENTICATION,
+                retryable=False,
+            )
+        async with self._store.begin() as tx:
+            transcripts = await tx.generations.list_transcripts(publication.user_id, [publication.generation_id])
+            counting = None
+            if publication.mode is PublishMode.UPDATE and publication.page is not None:
+                counting = await tx.tracked_pages.find_text(publication.page.id)
+        version, content = counting or (FIRST_VERSION, transcripts[publication.generation_id].content)
+        document = await asyncio.to_thread(self._parse, content)
+        return _Job(publication=publication, token=token, document=document, version=version)
+
+    async def _create_page(self, job: _Job) -> CreatedPage:
+        publication = job.publication
+        async with self._store.begin() as tx:
+            _hold(await tx.publications.record_intent(publication.id, fence=publication.fence, now=self._clock()))
+        try:
+            return await self._notion.create_page(
+                job.token,
+                NewPage(
+                    parent=publication.parent,
+                    title=publication.title,
+                    properties=publication.properties,
+                    document=job.document,
+                ),
+                permit=self._permit_of(publication),
+            )
+        except NotionFailed as error:
+            # An earlier attempt's intent stays: its page may still turn up.
+            if not error.ambiguous and publication.requested_at is None:
+                async with self._store.begin() as tx:
+                    _hold(await tx.publications.withdraw_intent(publication.id, fence=publication.fence))
+            raise
+
+    async def _find_earlier_page(self, job: _Job) -> CreatedPage | None:
+        """The page that an earlier attempt may have made before it was cut short; looks before anything is repeated."""
+        publication = job.publication
+        assert publication.requested_at is not None  # noqa: S101  (asked only then)
+        candidates = await self._notion.find_pages(
+            job.token,
+            publication.parent,
+            title=publication.title,
+            created_after=publication.requested_at - CLOCK_TOLERANCE,
+            external_id=publication.external_id,
+        )
+        async with self._store.begin() as tx:
+            known = await tx.publications.list_known_page_ids([page.page_id for page in candidates])
+        unclaimed = [page for page in candidates if page.page_id not in known]
+        if len(unclaimed) > 1:
+            raise _NeedsAttention(
+                f"{len(unclaimed)} pages of this title were made at that time, and it is not clear which is this one."
+            )
+        return unclaimed[0] if unclaimed else None
+
+    async def _record_page(self, job: _Job, created: CreatedPage) -> NotionPage:
+        publication = job.publication
+        page = NotionPage(
+            id=self._new_id(),
+            user_id=publication.user_id,
+            page_id=created.page_id,
+            parent_id=publication.parent.id,
+            title=publication.title,
+            url=created.url,
+            created_at=created.created_at,
+            last_sync_at=self._clock(),
+            state=NotionPageState.IN_SYNC,
+        )
+        async with self._store.begin() as tx:
+            _hold(await tx.publications.record_page(publication.id, fence=publication.fence, page=page))
+        return page
+
+    async def _keep_lease(self, publication: Publication) -> None:
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / _RENEWALS_PER_LEASE)
+            lease_end = self._clock() + self._lease
+            async with self._store.begin() as tx:
+                _hold(await tx.publications.renew_lease(publication.id, fence=publication.fence, lease_until=lease_end))
+            self._lease_ends[publication.id, publication.fence] = lease_end
+
+    def _backoff(self, error: AssistantError, attempts: int) -> timedelta:
+        """Full jitter under an exponential cap; never sooner than Notion asks, within a bound."""
+        if isinstance(error, NotionBusy):
+            # Its turn is known; what is added keeps those who wait for it from coming all at once.
+            return timedelta(seconds=(error.retry_after_seconds or 0) + random.uniform(0, BUSY_JITTER_SECONDS))  # noqa: S311  (spreads load; no secret)
+        jittered = random.uniform(0, min(MAX_BACKOFF_SECONDS, 2.0**attempts))  # noqa: S311  (spreads load; no secret)
+        asked = timedelta(seconds=min(error.retry_after_seconds or 0, MAX_RETRY_AFTER_SECONDS) + jittered)
+        is_ambiguous = isinstance(error, NotionFailed) and error.ambiguous
+        return max(asked, self._settling_time) if is_ambiguous else asked
+
+    async def _note_failure(self, publication: Publication, error: AssistantError) -> None:
+        failure = Failure(
+            code=error.code,
+            message=error.message,
+            reason=error.reason.value if isinstance(error, NotionFailed) else None,
+            retry_after_seconds=error.retry_after_seconds,
+        )
+        try:
+            async with self._store.begin() as tx:
+                known = await tx.publications.find(publication.user_id, publication.id)
+                has_page = known is not None and known.page is not None
+                if isinstance(error, PageChanged):
+                    await tx.publications.note_page_state(publication.id, NotionPageState.CONFLICT)
+                status = _status_after(error, publication.attempts, has_page=has_page)
+                if status is PublicationStatus.PENDING:
+                    await tx.publications.postpone(
+                        publication.id,
+                        fence=publication.fence,
+                        failure=failure,
+                        next_attempt_at=self._clock() + self._backoff(error, publication.attempts),
+                        is_counted=not isinstance(error, NotionBusy),
+                    )
+                else:
+                    await tx.publications.settle(
+                        publication.id, fence=publication.fence, status=status, failure=failure
+                    )
+        except Unavailable:
+            # The lease ends by itself, and then the next owner goes on from the recovery point.
+            _log.warning("publication_failure_not_noted", extra={"publication_id": str(publication.id)})
+            return
+        _log.info(
+            "publication_attempt_failed",
+            extra={"publication_id": str(publication.id), "status": status.value, "reason": failure.reason},
+        )
+        self._telemetry.publication_finished(status.value)
+
+
+def _hold(is_held: bool) -> None:
+    if not is_held:
+        raise _Superseded
+
+
+def _first(group: BaseExceptionGroup[AssistantError | TimeoutError]) -> AssistantError:
+    """What to tell of several failures at once: the first, for they have one cause."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, AssistantError):
+        return error
+    return NotionFailed(
+        "Publishing took too long; it will be taken up again.",
+        reason=NotionFailureReason.TIMEOUT,
+        retryable=True,
+        ambiguous=True,
+    )
+
+
+def _status_after(error: AssistantError, attempts: int, *, has_page: bool) -> PublicationStatus:
+    is_ambiguous = isinstance(error, NotionFailed) and error.ambiguous
+    is_retryable = (
+        is_ambiguous or isinstance(error, Unavailable) or (isinstance(error, NotionFailed) and error.retryable)
+    )
+    if isinstance(error, _NeedsAttention):
+        return PublicationStatus.NEEDS_ATTENTION
+    if isinstance(error, NotionBusy) or (is_retryable and attempts < MAX_ATTEMPTS):
+        return PublicationStatus.PENDING
+    return PublicationStatus.NEEDS_ATTENTION if is_ambiguous and not has_page else PublicationStatus.FAILED

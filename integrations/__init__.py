@@ -1,0 +1,1 @@
+"""One file per foreign system, each translating its errors at the door."""

@@ -1,0 +1,129 @@
+"""What a page in Notion says: its blocks with all that is inside them, as Markdown, and a hash to compare it by.
+
+The hash is of the Markdown after what Notion is known to write in its own way was made alike: how it spells the
+address of a link. Runs of text that look alike, empty ends of lines and the expiring part of the addresses of files are
+made alike by the reading itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from domain.document import Block, Callout, Code, Document, Image, Prose, RichText, Run, Table, Text, ToDo
+from domain.errors import NotionFailed, NotionFailureReason
+from domain.page_sync import PageContent
+from domain.text import storable
+from integrations.markdown import parse
+from integrations.markdown_writer import write
+from integrations.notion_answers import reading
+from integrations.notion_blocks import Json, NotionBlock, to_notion
+from integrations.notion_reader import read_document
+
+MAX_BLOCKS: Final = 20_000
+"""The largest page that is read."""
+
+# What is inside these is not the page's own: another page, another database, the original of a copy.
+_CLOSED: Final = frozenset({"child_page", "child_database", "unsupported"})
+_ESCAPE: Final = re.compile(r"%[0-9a-fA-F]{2}")
+_ADDRESS_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"
+
+Children = Callable[[str], AsyncIterator[Json]]
+
+
+async def read_blocks(children: Children, parent_id: str) -> list[Json]:
+    """The blocks under a page, in order, each with its own under the key `children`."""
+    blocks: list[Json] = []
+    waiting: list[tuple[str, list[Json]]] = [(parent_id, blocks)]
+    count = 0
+    while waiting:
+        block_id, siblings = waiting.pop()
+        async for block in children(block_id):
+            count += 1
+            if count > MAX_BLOCKS:
+                raise _too_large()
+            siblings.append(block)
+            with reading(writes=False):
+                is_open = block["has_children"] and block["type"] not in _CLOSED
+                if is_open:
+                    block["children"] = []
+                    waiting.append((str(block["id"]), block["children"]))
+    return blocks
+
+
+def content_of(blocks: Iterable[Json], *, bot_id: str) -> PageContent:
+    """What these blocks say. CPU-bound: to be called beside the event loop."""
+    blocks = list(blocks)
+    with reading(writes=False):
+        document = read_document(blocks)
+        return PageContent(
+            markdown=storable(write(document)),
+            fingerprint=_fingerprint(document),
+            is_only_ours=all(_is_by(block, bot_id) for block in blocks),
+        )
+
+
+def expected_fingerprint(markdown: str) -> bytes:
+    """The fingerprint of a page that was made of this Markdown; see the port Fingerprinter."""
+    return _fingerprint(read_document(map(_listed, to_notion(parse(markdown)))))
+
+
+def _fingerprint(document: Document) -> bytes:
+    alike = Document(tuple(map(_alike, document.blocks)))
+    return sha256(write(alike).encode("utf-8", "surrogatepass")).digest()
+
+
+def _is_by(block: Json, bot_id: str) -> bool:
+    return block["last_edited_by"]["id"] == bot_id and all(_is_by(each, bot_id) for each in block.get("children", ()))
+
+
+def _listed(block: NotionBlock) -> Json:
+    """A block that was written as Notion lists it, as far as reading it goes."""
+    return {**block.payload, "children": list(map(_listed, block.children))}
+
+
+def _alike(block: Block) -> Block:
+    match block:
+        case Prose() | ToDo() | Callout():
+            return replace(block, text=_alike_text(block.text), children=tuple(map(_alike, block.children)))
+        case Code():
+            return replace(block, caption=_alike_text(block.caption))
+        case Table(rows):
+            return Table(tuple(tuple(map(_alike_text, row)) for row in rows))
+        case Image(url, caption):
+            return Image(_alike_address(url), _alike_text(caption))
+        case _:
+            return block
+
+
+def _alike_text(text: RichText) -> RichText:
+    return tuple(map(_alike_run, text))
+
+
+def _alike_run(run: Run) -> Run:
+    if isinstance(run, Text) and run.link is not None:
+        return Text(run.content, run.marks, _alike_address(run.link))
+    return run
+
+
+def _alike_address(address: str) -> str:
+    """`HTTPS://Example.org` and `https://example.org/`, `/%C3` and `/%c3` are the same."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address
+    path = parts.path or ("/" if parts.netloc else "")
+    whole = urlunsplit((parts.scheme.lower(), parts.netloc.lower(), path, parts.query, parts.fragment))
+    return _ESCAPE.sub(lambda escape: escape[0].upper(), quote(whole, safe=_ADDRESS_CHARACTERS))
+
+
+def _too_large() -> NotionFailed:
+    return NotionFailed(
+        f"The page has more than {MAX_BLOCKS:,} blocks, too many to be kept in step.",
+        reason=NotionFailureReason.REJECTED,
+        retryable=False,
+    )

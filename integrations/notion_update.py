@@ -1,0 +1,317 @@
+"""Brings a publication's blocks in Notion to a new version, touching only what differs.
+
+Everything is decided by what is there and what is wanted. So an update that was cut short is simply repeated: what it
+had written already is found, and is no difference any more. The base (what we wrote, and how Notion showed it) tells
+what somebody has changed since; that is not overwritten unless it is asked for. New blocks are written before old ones
+go. What is not ours is never touched, and a block with something foreign inside never removed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from domain.notion import PageUpdate
+from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock
+from integrations.notion_answers import reading
+from integrations.notion_blocks import Json, NotionBlock, to_notion
+from integrations.notion_diff import matches
+from integrations.notion_hashes import said_hash, shown_hash
+from integrations.notion_writer import START, Listed, NotionCalls, NotionWriter, Written, listed_block
+
+# Whose text can be changed in place. Of all others a different one takes the place of the old.
+_EDITABLE: Final = frozenset(
+    {
+        *("paragraph", "heading_1", "heading_2", "heading_3", "heading_4", "bulleted_list_item", "numbered_list_item"),
+        *("to_do", "quote", "toggle", "callout", "code", "equation", "table_row", "image"),
+    }
+)
+_COLOURED: Final = _EDITABLE - {"code", "equation", "table_row", "image"}
+_CAPTIONED: Final = frozenset({"code", "image"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """A block of ours as it is now. `own` stands for its content: what we said of it, if it still shows that."""
+
+    id: str
+    kind: str
+    own: str
+    shown: str
+    is_changed: bool
+    inside: list[Seen]
+    has_foreign: bool
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        self.key = _key(self.own, (each.key for each in self.inside))
+
+    @property
+    def holds_foreign(self) -> bool:
+        """Whether there is something inside that is not ours."""
+        return self.has_foreign or any(each.holds_foreign for each in self.inside)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A block of the new version."""
+
+    block: NotionBlock
+    own: str
+    key: str
+    inside: list[Wanted]
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A block that stays; `is_edited`: with other content."""
+
+    seen: Seen
+    wanted: Wanted
+    is_edited: bool
+    inside: Level
+
+
+@dataclass(slots=True, kw_only=True)
+class Added:
+    """Siblings that are new, and after which block they go; None if there is nothing else, START for the beginning."""
+
+    wanted: list[Wanted]
+    after: str | None
+
+
+@dataclass(slots=True)
+class Level:
+    """What becomes of the blocks under one parent."""
+
+    steps: list[Kept | Added] = field(default_factory=list)
+    removed: list[Seen] = field(default_factory=list)
+
+    def all_removed(self) -> Iterator[Seen]:
+        """What goes, on this level and inside what stays."""
+        yield from self.removed
+        for step in self.steps:
+            if isinstance(step, Kept):
+                yield from step.inside.all_removed()
+
+
+def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
+    """A new version with its hashes; CPU-bound."""
+    made = []
+    for block in blocks:
+        own, inside = said_hash(block), wanted(block.children)
+        made.append(Wanted(block, own, _key(own, (each.key for each in inside)), inside))
+    return made
+
+
+def _key(own: str, inside: Iterable[str]) -> str:
+    """Of a block with everything inside: equal only if all of it is."""
+    keys = ",".join(inside)
+    return f"{own}({keys})" if keys else own
+
+
+class PageReader:
+    """Finds out what has become of a publication's blocks; `missing` and `is_moved` tell what is not to be seen."""
+
+    def __init__(self, calls: NotionCalls, *, makers: Collection[str], place: Place) -> None:
+        self._calls = calls
+        self._makers = makers
+        self._place = place
+        self._is_everything_ours = False
+        self.missing: list[SyncedBlock] = []
+        self.is_moved = False
+
+    async def read_page(self, page_id: str, base: Sequence[SyncedBlock] | None) -> list[Seen]:
+        """Our blocks on a page, in order. Without a base all that our integration has made there counts as ours."""
+        self._is_everything_ours = base == EVERYTHING
+        seen, _ = await self.read(page_id, None if self._is_everything_ours else base)
+        return seen
+
+    async def read(
+        self, parent_id: str, base: Sequence[SyncedBlock] | None, *, is_top: bool = True
+    ) -> tuple[list[Seen], bool]:
+        """Our blocks under a parent, in order, and whether there are others.
+
+        Without a base all that our integration has made there counts as ours.
+        """
+        listed = [listed_block(block) async for block in self._calls.children(parent_id)]
+        ours = [each for each in listed if self._is_ours(each, base, is_top=is_top)]
+        known = self._matched(ours, base or ())
+        seen = [await self._seen(each, known.get(place), has_base=base is not None) for place, each in enumerate(ours)]
+        return seen, len(ours) < len(listed)
+
+    def _is_ours(self, block: Listed, base: Sequence[SyncedBlock] | None, *, is_top: bool) -> bool:
+        if base is not None and any(block.id == each.id for each in base):
+            return True
+        if block.is_page or block.id in self._place.others:
+            return False
+        if self._is_everything_ours:
+            return True
+        if block.made_by not in self._makers:
+            return False
+        # On the page itself only what an update may have written that was cut short.
+        return not is_top or base is None or self._place.may_hold(block.made_at)
+
+    def _matched(self, ours: Sequence[Listed], base: Sequence[SyncedBlock]) -> dict[int, SyncedBlock]:
+        """Which of ours is which of the base: by id, and where that is not known, by content and order."""
+        places = {each.id: place for place, each in enumerate(ours)}
+        order = [places[each.id] for each in base if each.id in places]
+        self.is_moved = self.is_moved or order != sorted(order)
+        found = {places[each.id]: each for each in base if each.id in places}
+        nameless = [each for each in base if not each.id]
+        free = [place for place in range(len(ours)) if place not in found]
+        pairs = matches([each.said for each in nameless], [ours[place].shown for place in free])
+        if len(nameless) == len(free):
+            pairs = [(number, number) for number in range(len(free))]
+        found |= {free[other]: nameless[one] for one, other in pairs}
+        used = {one for one, _ in pairs}
+        self.missing += (each for number, each in enumerate(nameless) if number not in used)
+        self.missing += (each for each in base if each.id and each.id not in places)
+        return found
+
+    async def _seen(self, block: Listed, base: SyncedBlock | None, *, has_base: bool) -> Seen:
+        is_as_written = base is not None and block.shown in (base.shown, base.said)
+        inside: list[Seen] = []
+        has_foreign = False
+        below = () if base is None and has_base else None if base is None else base.children
+        if block.is_filled:
+            inside, has_foreign = await self.read(block.id, below, is_top=False)
+        else:
+            self.missing += below or ()
+        return Seen(
+            id=block.id,
+            kind=block.kind,
+            own=base.said if base is not None and is_as_written else block.shown,
+            shown=block.shown,
+            is_changed=base is not None and not is_as_written and block.edited_by not in self._makers,
+            inside=inside,
+            has_foreign=has_foreign,
+        )
+
+
+def plan_update(reader: PageReader, seen: Sequence[Seen], update: PageUpdate) -> Level:
+    """What to do on a page that was read; CPU-bound. Raises PageChanged."""
+    new = wanted(to_notion(update.document))
+    level = plan(seen, new)
+    if not update.overwrites and is_overwriting(reader, seen, level, new):
+        raise PageChanged(
+            "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
+            field=("publish", "overwrite"),
+        )
+    return level
+
+
+def plan(seen: Sequence[Seen], new: Sequence[Wanted]) -> Level:
+    """What to do under one parent so that it shows the new version; pure and CPU-bound."""
+    level = Level()
+    pairs = matches([each.key for each in seen], [each.key for each in new])
+    before, new_before = 0, 0
+    for place, new_place in [*pairs, (len(seen), len(new))]:
+        _plan_between(level, seen, range(before, place), new[new_before:new_place])
+        if place < len(seen):
+            level.steps.append(_kept(seen[place], new[new_place]))
+        before, new_before = place + 1, new_place + 1
+    return level
+
+
+def _plan_between(level: Level, seen: Sequence[Seen], places: range, new: Sequence[Wanted]) -> None:
+    """Blocks that differ: those of one kind are edited in place, in order; the rest is added and removed."""
+    start = places.start
+    run: list[Wanted] = []
+    for each in new:
+        heir = next((place for place in range(start, places.stop) if _can_become(seen[place], each)), None)
+        if heir is None:
+            run.append(each)
+            continue
+        _add(level, run, seen, heir)
+        run = []
+        level.removed += seen[start:heir]
+        level.steps.append(_kept(seen[heir], each))
+        start = heir + 1
+    _add(level, run, seen, places.stop)
+    level.removed += seen[start : places.stop]
+
+
+def _add(level: Level, run: list[Wanted], seen: Sequence[Seen], next_place: int) -> None:
+    """Behind what stands before it now, though that may go: so it keeps its place among what is not ours."""
+    if run:
+        after = seen[next_place - 1].id if next_place else START if seen else None
+        level.steps.append(Added(wanted=run, after=after))
+
+
+def _can_become(seen: Seen, new: Wanted) -> bool:
+    return seen.kind == new.block.kind and (seen.own == new.own or seen.kind in _EDITABLE)
+
+
+def _kept(seen: Seen, new: Wanted) -> Kept:
+    return Kept(seen=seen, wanted=new, is_edited=seen.own != new.own, inside=plan(seen.inside, new.inside))
+
+
+def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level, new: Sequence[Wanted]) -> bool:
+    """Whether the plan would undo what somebody has done in Notion."""
+    owns, present = Counter(_owns(new)), Counter(each.own for each in _all(seen))
+    return (
+        reader.is_moved
+        or any(each.is_changed and each.shown not in owns for each in _all(seen))
+        # What is gone because it was not wanted any more, is wanted no more often than it is there.
+        or any(owns[each.said] > present[each.said] for each in reader.missing)
+        or any(each.holds_foreign for each in level.all_removed())
+    )
+
+
+def _all(seen: Iterable[Seen]) -> Iterator[Seen]:
+    for each in seen:
+        yield each
+        yield from _all(each.inside)
+
+
+def _owns(new: Iterable[Wanted]) -> Iterator[str]:
+    for each in new:
+        yield each.own
+        yield from _owns(each.inside)
+
+
+class PageUpdater:
+    """Carries out a plan: first what is edited and added, then what goes."""
+
+    def __init__(self, calls: NotionCalls, writer: NotionWriter) -> None:
+        self._calls = calls
+        self._writer = writer
+
+    async def carry_out(self, page_id: str, level: Level) -> list[Written]:
+        """Answers the blocks of the new version, all of them on the page."""
+        written = await self._write(page_id, level)
+        for gone in level.all_removed():
+            if not gone.holds_foreign:
+                await self._calls.call("DELETE", f"blocks/{gone.id}", permit=self._writer.permit)
+        return written
+
+    async def _write(self, parent_id: str, level: Level) -> list[Written]:
+        written: list[Written] = []
+        for step in level.steps:
+            if isinstance(step, Added):
+                blocks = [each.block for each in step.wanted]
+                written += await self._writer.append(parent_id, blocks, after=step.after)
+                continue
+            shown = await self._edit(step) if step.is_edited else step.seen.shown
+            inside = await self._write(step.seen.id, step.inside)
+            written.append(Written(said=step.wanted.block, id=step.seen.id, shown=shown, inside=inside))
+        return written
+
+    async def _edit(self, step: Kept) -> str | None:
+        """Changes a block's own content; answers the hash of what it shows then."""
+        kind = step.wanted.block.kind
+        body: Json = dict(step.wanted.block.payload[kind])
+        if kind in _COLOURED:
+            body.setdefault("color", "default")
+        if kind in _CAPTIONED:
+            body.setdefault("caption", [])
+        if kind == "image":
+            body.pop("type")
+        answer = await self._calls.call(
+            "PATCH", f"blocks/{step.seen.id}", body={kind: body}, permit=self._writer.permit
+        )
+        with reading(writes=True):
+            return shown_hash(answer)

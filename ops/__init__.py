@@ -1,0 +1,1 @@
+"""Running it: configuration, logging, metrics, health, life cycle, embedded PostgreSQL."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy Core tables and intention-named queries behind the domain's ports."""

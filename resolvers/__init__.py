@@ -1,0 +1,1 @@
+"""Who may ask, with what, of which service: access check, one service call, return."""

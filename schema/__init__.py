@@ -1,0 +1,1 @@
+"""What clients see: Strawberry types, roots, transport views, error mapping and limits."""

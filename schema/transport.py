@@ -1,0 +1,177 @@
+"""What the transports share: the schema, who asks, and the bounds of what may be sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, cast
+from uuid import UUID, uuid4
+
+import orjson
+import strawberry
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from domain.account import Client, Viewer
+from domain.errors import RateLimited, Unauthenticated, Unavailable
+from domain.rate_limit import Rate
+from resolvers.context import Context
+from schema.request import OperationRequest
+
+_ESCAPED_BYTES_PER_CHAR = 12  # \uXXXX\uXXXX, for a character outside the basic plane
+_ENVELOPE_BYTES = 65_536
+_MIN_REQUEST_BYTES = 1_048_576
+_MAX_USER_AGENT_CHARS = 512
+_REFUSED_POINTS = 50
+
+
+class WatchSession(Protocol):
+    """Lets a connection know that its viewer's session, or personal access token, has ended."""
+
+    def __call__(self, credential_id: UUID, /) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set when it ends."""
+
+
+class NewContext(Protocol):
+    """Makes the context of one operation."""
+
+    def __call__(self, viewer: Viewer | None, client: Client, request_id: str, /) -> Context:
+        """The context, with loaders of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportLimits:
+    """Bounds on a request (a message, over WebSocket) and on one WebSocket connection."""
+
+    max_request_bytes: int = _MIN_REQUEST_BYTES
+    max_operations_per_socket: int = 20
+    connection_init_timeout: timedelta = timedelta(seconds=10)
+    operation_timeout: timedelta = timedelta(minutes=11)
+
+    @classmethod
+    def admitting_prompts_of(cls, max_prompt_chars: int) -> TransportLimits:
+        """Bounds within which the longest prompt fits, however its client escapes it."""
+        needed = _ESCAPED_BYTES_PER_CHAR * max_prompt_chars + _ENVELOPE_BYTES
+        return cls(max_request_bytes=max(_MIN_REQUEST_BYTES, needed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """The schema with everything that a transport needs to run its operations."""
+
+    schema: strawberry.Schema
+    authenticate: Callable[[str | None, Client], Awaitable[Viewer | None]]
+    renew: Callable[[Viewer], Awaitable[Viewer]]
+    new_context: NewContext
+    watch_session: WatchSession
+    clock: Callable[[], datetime]
+    limits: TransportLimits = field(default_factory=TransportLimits)
+    allowed_origins: frozenset[str] = frozenset()
+
+    async def session_end(self, viewer: Viewer) -> Unauthenticated:
+        """Waits until the viewer may not be served any more; tells whether by then a fresh token would help."""
+        with self.watch_session(viewer.credential_id) as ended:
+            try:
+                async with asyncio.timeout(self._remaining_seconds(viewer)):
+                    await ended.wait()
+            except TimeoutError:
+                # Nothing fresher is to be had for a personal access token.
+                return Unauthenticated("The access token has expired", expired=viewer.access_token_id is None)
+            return Unauthenticated("The session has ended")
+
+    def _remaining_seconds(self, viewer: Viewer) -> float | None:
+        if viewer.authenticated_until is None:
+            return None
+        return max(0.0, (viewer.authenticated_until - self.clock()).total_seconds())
+
+    async def execute(
+        self, operation: OperationRequest, context: Context, *, allowed: frozenset[OperationType]
+    ) -> ExecutionResult:
+        """Runs a query or mutation.
+
+        Raises what Strawberry raises for an operation that is missing or not allowed, RateLimited and Unavailable.
+        """
+        context.ensure_open()
+        try:
+            async with asyncio.timeout(self.limits.operation_timeout.total_seconds()):
+                result = await self.schema.execute(
+                    operation.query,
+                    variable_values=operation.variables,
+                    context_value=context,
+                    operation_name=operation.operation_name,
+                    operation_extensions=operation.extensions,
+                    allowed_operation_types=allowed,
+                )
+        except TimeoutError as error:
+            raise Unavailable("The operation took too long, and was given up.") from error
+        if isinstance(result, PreExecutionError):
+            await _spend_on_refusal(result, context)
+        return result
+
+    async def stream(
+        self, operation: OperationRequest, context: Context, *, allowed: frozenset[OperationType]
+    ) -> AsyncGenerator[ExecutionResult, None]:
+        """Runs any operation; what is refused before execution is the only result, a PreExecutionError.
+
+        Raises RateLimited.
+        """
+        context.ensure_open()
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.operation_name,
+            operation_extensions=operation.extensions,
+            allowed_operation_types=allowed,
+        )
+        # Other kinds of results come from @defer and @stream alone, which the schema does not have.
+        return _watch_refusal(cast("AsyncGenerator[ExecutionResult, None]", results), context)
+
+
+async def _watch_refusal(
+    results: AsyncGenerator[ExecutionResult, None], context: Context
+) -> AsyncGenerator[ExecutionResult, None]:
+    async with aclosing(results):
+        async for result in results:
+            if isinstance(result, PreExecutionError):
+                await _spend_on_refusal(result, context)
+            yield result
+
+
+async def _spend_on_refusal(result: ExecutionResult, context: Context) -> None:
+    """A document that was parsed in vain has cost work too; its sender hears why it was refused all the same."""
+    with suppress(RateLimited):
+        if not any(isinstance(each.original_error, RateLimited) for each in result.errors or ()):
+            await context.spend(Rate.COST, points=_REFUSED_POINTS)
+
+
+def client_of(connection: HTTPConnection) -> Client:
+    """Where a request or socket comes from."""
+    user_agent = connection.headers.get("user-agent")
+    return Client(
+        ip=None if connection.client is None else connection.client.host,
+        user_agent=None if user_agent is None else user_agent[:_MAX_USER_AGENT_CHARS],
+    )
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that a middleware has given the request, or a new one."""
+    given = scope.get("state", {}).get("request_id")
+    return given if isinstance(given, str) else uuid4().hex
+
+
+def encode(body: Mapping[str, object]) -> bytes:
+    """JSON."""
+    return orjson.dumps(body, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

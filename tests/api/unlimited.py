@@ -1,0 +1,10 @@
+"""Settings of a server that counts nothing: what is not about rate limits is not to meet them."""
+
+from typing import Final
+
+UNLIMITED: Final = {
+    "cost_per_minute": 0,
+    "generations_per_minute": 0,
+    "sign_ins_per_minute": 0,
+    "sign_ups_per_hour": 0,
+}

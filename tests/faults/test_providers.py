@@ -1,0 +1,186 @@
+"""Every way in which a provider fails, many times over: each run ends as it should, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import pytest
+
+from domain.account import Client, Viewer
+from domain.errors import Unavailable
+from domain.generation import GenerationStatus
+from domain.generation_service import GenerateContent
+from tests.api.assistant import at_work, outside
+from tests.api.product import Product
+from tests.faults.conftest import Say, Size
+from tests.standins.server import Standin
+
+pytestmark = pytest.mark.faults
+
+T = TypeVar("T")
+
+_PROVIDERS = ("openai", "anthropic", "deepseek")
+_TOGETHER = 20  # more, and the stand-ins, which share the loop, are late themselves
+_SILENCE_SECONDS = 6
+_TOTAL_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What a provider does, by the name that a prompt can ask for, and how the run must end."""
+
+    name: str
+    status: GenerationStatus
+    reason: str | None = None
+    is_cancelled: bool = False
+
+
+_FAILED = GenerationStatus.FAILED
+_FATES = (
+    Fate("bytewise", GenerationStatus.SUCCEEDED),
+    Fate("no-usage", GenerationStatus.SUCCEEDED),
+    Fate("length", GenerationStatus.SUCCEEDED),
+    Fate("filtered", GenerationStatus.SUCCEEDED),
+    Fate("rate-limited-at-once", _FAILED, "RATE_LIMITED"),
+    Fate("rate-limited-for-long", _FAILED, "RATE_LIMITED"),
+    Fate("server-error", _FAILED, "OVERLOADED"),
+    Fate("overloaded", _FAILED, "OVERLOADED"),
+    Fate("bad-gateway", _FAILED, "OVERLOADED"),
+    Fate("out-of-credit", _FAILED, "NO_BALANCE"),
+    Fate("early-hang", _FAILED, "TIMEOUT"),
+    Fate("early-stall", _FAILED, "TIMEOUT"),
+    Fate("early-stall-alive", _FAILED, "TIMEOUT"),
+    Fate("stall", _FAILED, "TIMEOUT"),
+    Fate("stall-alive", _FAILED, "TIMEOUT"),
+    Fate("early-disconnect", _FAILED, "TRUNCATED"),
+    Fate("disconnect", _FAILED, "TRUNCATED"),
+    Fate("reset", _FAILED, "TRUNCATED"),
+    Fate("early-truncate", _FAILED, "TRUNCATED"),
+    Fate("truncate", _FAILED, "TRUNCATED"),
+    Fate("early-bad-json", _FAILED, "MALFORMED"),
+    Fate("bad-json", _FAILED, "MALFORMED"),
+    Fate("early-error-event", _FAILED, "OVERLOADED"),
+    Fate("error-event", _FAILED, "OVERLOADED"),
+    Fate("early-not-a-stream", _FAILED, "MALFORMED"),
+    Fate("endless", GenerationStatus.CANCELLED, is_cancelled=True),
+    Fate("early-stall", GenerationStatus.CANCELLED, is_cancelled=True),
+)
+_LEFTOVERS = """
+SELECT (SELECT count(*) FROM content_history WHERE owner IS NOT NULL OR lease_until IS NOT NULL),
+       (SELECT count(*) FROM provider_attempts WHERE status = 'RUNNING' OR finished_at IS NULL),
+       (SELECT count(*) FROM generation_chunks)
+"""
+
+
+async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
+    database_url: str, size: Size, rng: random.Random, say: Say
+) -> None:
+    times = size.pick(quick=1, full=100)
+    async with outside() as world:
+        standins: list[Standin] = [world.openai, world.anthropic, world.deepseek]
+        files_before = _open_files()
+        settings = {
+            **{f"{provider}_api_key": "sk-the-servers-own-0123456789" for provider in _PROVIDERS},
+            "first_token_timeout_seconds": _SILENCE_SECONDS,
+            "idle_timeout_seconds": _SILENCE_SECONDS,
+            "generation_timeout_seconds": _TOTAL_SECONDS,
+            "max_running_generations": _TOGETHER,
+            "max_running_generations_per_user": _TOGETHER,
+            "generations_per_minute": 0,
+            "database_pool_size": 20,
+            # Each failure is to show as it is, and not to be made good or kept from happening.
+            "provider_retries": 0,
+            "circuit_breaker_failures": 100_000,
+        }
+        async with at_work(database_url, world, settings) as running:
+            viewer = await _viewer(running)
+            # The first call of each loads its SDK, which on a busy machine takes longer than a silence may.
+            await _play(
+                running, viewer, [(provider, Fate("stop", GenerationStatus.SUCCEEDED)) for provider in _PROVIDERS], rng
+            )
+            tasks_before = len(asyncio.all_tasks())
+            work = [(provider, fate) for provider in _PROVIDERS for fate in _FATES] * times
+            rng.shuffle(work)
+            await _play(running, viewer, work, rng)
+            for standin in standins:
+                await standin.wait_closed()
+            assert running.assistant.generator.running_count == 0
+            await _until(lambda: len(asyncio.all_tasks()) <= tasks_before)
+            assert await _leftovers(database_url) == (0, 0, 0)
+        await _until(lambda: _open_files() <= files_before)
+    calls = Counter((fate.name, "cancelled" if fate.is_cancelled else fate.reason or "ok") for _, fate in work)
+    say(f"{len(work)} runs, {len(calls)} fates x {len(_PROVIDERS)} providers x {times}: each as it should")
+
+
+async def _play(running: Product, viewer: Viewer, work: list[tuple[str, Fate]], rng: random.Random) -> None:
+    """Plays them, many at a time, and looks at each as soon as it has ended."""
+    generations = running.assistant.services.generations
+    room = asyncio.Semaphore(_TOGETHER)
+
+    async def one(provider: str, fate: Fate, patience_seconds: float) -> None:
+        async with room:
+            request = GenerateContent(prompt=f"standin:{fate.name} please", provider_id=provider)
+            started = await _patiently(lambda: generations.start(viewer, request))
+            if fate.is_cancelled:
+                await asyncio.sleep(patience_seconds)
+                await _patiently(lambda: generations.cancel(viewer, started.id))
+            found = await _patiently(lambda: generations.wait(viewer, started.id))
+        seen = (found.status, found.failure and found.failure.reason)
+        assert seen == (fate.status, fate.reason), f"{provider}: {fate.name}"
+        if found.started_at is not None:  # one may be cancelled while it is still in line
+            assert found.finished_at is not None
+            assert found.finished_at - found.started_at < timedelta(seconds=_TOTAL_SECONDS)
+
+    async with asyncio.TaskGroup() as group:
+        for provider, fate in work:
+            group.create_task(one(provider, fate, rng.uniform(0, 1)))
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Asks again while the server says that it is too busy, as on a slow machine it may."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(0.5)
+
+
+async def _viewer(running: Product) -> Viewer:
+    person = await running.person()
+    viewer = await running.assistant.services.authentication.authenticate(
+        person.headers["authorization"], Client(ip="127.0.0.1", user_agent="rig")
+    )
+    await person.http.aclose()
+    assert viewer is not None
+    return viewer
+
+
+async def _leftovers(database_url: str) -> tuple[int, ...]:
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+    try:
+        (found,) = await connection.fetch(_LEFTOVERS)
+        return tuple(found)
+    finally:
+        await connection.close()
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """A moment may pass until the last connection is closed; after that, what holds not is a leak."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110  (nobody signals it)
+                await asyncio.sleep(0.05)
+    assert holds()

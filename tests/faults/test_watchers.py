@@ -1,0 +1,82 @@
+"""Who only watches holds no connection to the database: many subscriptions run on a small pool."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from domain.generation import GenerationStatus
+from tests.faults.checks import check_generations
+from tests.faults.conftest import Say
+from tests.faults.database import RigPostgres
+from tests.faults.outside import outside
+from tests.faults.people import WATCH, Asked, open_socket, people, receive, send
+from tests.faults.rig import Instance, cluster
+from tests.faults.writer import Order
+
+pytestmark = pytest.mark.faults
+
+_POOL_SIZE = 5
+_SUBSCRIPTIONS = 500
+_PER_SOCKET = 20
+_SAMPLES = 40
+_SETTLE_SECONDS = 90
+
+
+async def test_five_hundred_subscriptions_on_five_connections(
+    rig_server: RigPostgres, rng: random.Random, say: Say
+) -> None:
+    with outside(("only",)) as world:
+        async with cluster(await rig_server.new_database(), world, database_pool_size=_POOL_SIZE) as running:
+            (instance,) = running.instances
+            crew = await people(running, 5, rng)
+            # Long enough silent for everybody to come, and then to be looked at while nothing happens.
+            asked = [
+                Asked(
+                    person=crew[number % len(crew)],
+                    order=Order(key=f"g{number}", paragraphs=20, piece_delay_ms=20, first_delay_ms=8_000),
+                )
+                for number in range(_SUBSCRIPTIONS // _PER_SOCKET)
+            ]
+            for each in asked:
+                await each.start()
+            come = asyncio.Barrier(len(asked) + 1)
+            async with asyncio.timeout(_SETTLE_SECONDS), asyncio.TaskGroup() as group:
+                for each in asked:
+                    group.create_task(_watch(instance, each, come))
+                await come.wait()
+                used = []
+                for _ in range(_SAMPLES):
+                    used.append(await running.metric(instance, "assistant_database_pool_used"))
+                    await asyncio.sleep(0.02)
+            await check_generations(running.database_url, asked, allowed={GenerationStatus.SUCCEEDED})
+            running.check_logs()
+            # The workers look into the database now and then, and that is all.
+            assert used.count(0) > _SAMPLES / 2
+            say(f"{_SUBSCRIPTIONS} subscriptions, pool of {_POOL_SIZE}, in use while they wait: {sorted(set(used))}")
+
+
+async def _watch(instance: Instance, asked: Asked, come: asyncio.Barrier) -> None:
+    """Many subscriptions on one socket, each of which must show the whole answer."""
+    texts = {str(number): "" for number in range(_PER_SOCKET)}
+    async with open_socket(instance) as socket:
+        init = {"type": "connection_init", "payload": {"authorization": f"Bearer {asked.person.token}"}}
+        await send(socket, init)
+        await receive(socket)
+        for operation_id in texts:
+            payload = {"query": WATCH, "variables": {"id": asked.id, "after": None}}
+            await send(socket, {"id": operation_id, "type": "subscribe", "payload": payload})
+        await send(socket, {"type": "ping"})
+        assert await receive(socket) == {"type": "pong"}
+        await come.wait()
+        open_ones = set(texts)
+        while open_ones:
+            message = await receive(socket)
+            if message["type"] == "complete":
+                open_ones.remove(message["id"])
+            else:
+                event = message["payload"]["data"]["generationEvents"]
+                texts[message["id"]] += event.get("text", "")
+    assert set(texts.values()) == {asked.order.text}

@@ -1,0 +1,120 @@
+"""Costs follow the bundled price list, and what it does not know has no cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.provider import Prices, Usage
+from integrations.prices import BundledPrices
+
+AT = datetime(2026, 11, 20, tzinfo=UTC)
+PRICES: Prices = BundledPrices(now=lambda: AT)
+MILLION = 1_000_000
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_million_tokens_cost_what_the_list_says() -> None:
+    usage = Usage(input_tokens=MILLION, output_tokens=MILLION)
+    input_price, output_price = PRICES.price_of("anthropic", "claude-sonnet-5-5")
+
+    assert (input_price, output_price) == (Decimal(2), Decimal(10))
+    assert PRICES.cost("anthropic", "claude-sonnet-5-5", usage, at=AT) == Decimal(12)
+
+
+def test_cached_tokens_cost_less_and_written_ones_more() -> None:
+    plain = Usage(input_tokens=MILLION, output_tokens=0)
+    read = Usage(input_tokens=MILLION, cached_input_tokens=MILLION, output_tokens=0)
+    written = Usage(input_tokens=MILLION, cache_write_tokens=MILLION, output_tokens=0)
+
+    costs = [PRICES.cost("anthropic", "claude-sonnet-5-5", usage, at=AT) for usage in (read, plain, written)]
+
+    assert costs == [Decimal("0.1"), Decimal(2), Decimal("2.5")]
+
+
+def test_only_the_cached_part_is_cheap() -> None:
+    half = Usage(input_tokens=MILLION, cached_input_tokens=MILLION // 2, output_tokens=0)
+
+    assert PRICES.cost("deepseek", "deepseek-flash", half, at=AT) == Decimal("0.0765")
+
+
+def test_reasoning_is_part_of_the_output() -> None:
+    usage = Usage(input_tokens=0, output_tokens=MILLION, reasoning_tokens=MILLION // 2)
+
+    assert PRICES.cost("openai", "gpt-5.6-sol", usage, at=AT) == Decimal(20)
+
+
+def test_a_dated_snapshot_costs_what_its_model_costs() -> None:
+    assert PRICES.price_of("openai", "gpt-5.5-2026-04-23") == PRICES.price_of("openai", "gpt-5.5")
+    assert PRICES.price_of("openai", "gpt-5.5")[0] is not None
+
+
+def test_prices_in_tiers_are_shown_by_their_first() -> None:
+    input_price, output_price = PRICES.price_of("openai", "gpt-6-astra")
+
+    assert (input_price, output_price) == (Decimal(10), Decimal(50))
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "no-such-model"),
+        ("nobody", "gpt-5.5"),
+        ("my-openai", "gpt-5.5"),
+        ("openai", ""),
+        ("", "gpt-5.5"),
+    ],
+)
+def test_the_unknown_has_no_price(provider: str, model: str) -> None:
+    assert PRICES.cost(provider, model, Usage(input_tokens=1, output_tokens=1), at=AT) is None
+    assert PRICES.price_of(provider, model) == (None, None)
+
+
+def test_counts_that_contradict_each_other_have_no_cost() -> None:
+    impossible = Usage(input_tokens=1, cached_input_tokens=100, output_tokens=1)
+
+    assert PRICES.cost("anthropic", "claude-sonnet-5-5", impossible, at=AT) is None
+
+
+def test_the_demo_is_free() -> None:
+    cost = PRICES.cost("demo", "demo", Usage(input_tokens=9, output_tokens=9), at=AT)
+
+    assert cost == Decimal(0)
+    assert cost is not None
+    assert PRICES.price_of("demo", "demo") == (Decimal(0), Decimal(0))
+
+
+def test_prices_of_the_time_count() -> None:
+    usage = Usage(input_tokens=MILLION, output_tokens=0)
+    then = PRICES.cost("openai", "o3", usage, at=datetime(2025, 5, 1, tzinfo=UTC))
+    now = PRICES.cost("openai", "o3", usage, at=AT)
+
+    assert (then, now) == (Decimal(10), Decimal(2))
+
+
+def test_the_version_names_the_list() -> None:
+    name, _, version = PRICES.version.partition(" ")
+
+    assert name == "genai-prices"
+    assert version[0].isdigit()
+
+
+def test_the_list_is_loaded_on_first_use_and_without_the_network() -> None:
+    program = (
+        "import socket, sys\n"
+        "socket.socket.connect = socket.getaddrinfo = None\n"
+        "from integrations.prices import BundledPrices\n"
+        "assert 'genai_prices' not in sys.modules\n"
+        "prices = BundledPrices()\n"
+        "assert prices.version and 'genai_prices' not in sys.modules\n"
+        "prices.warm_up()\n"
+        "assert 'genai_prices.data' in sys.modules\n"
+        "assert prices.price_of('openai', 'gpt-5.5')[0]\n"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=ROOT)
