@@ -33,7 +33,7 @@ help:
 	@echo "make test    set up, and run every check and test"
 	@echo "make lint    style (ruff)        make types      types (mypy)"
 	@echo "make pytest  tests only          make contracts  who imports whom (import-linter)"
-	@echo "make soak    the fault rig at full size: most of an hour of crashes, pauses and garbage"
+	@echo "make soak    the fault rig at full size: half an hour of crashes, pauses and garbage"
 	@echo "make bench   what a provider's stream, floods of queries and a megabyte of Markdown cost"
 	@echo "make lock    pin the newest allowed packages in requirements*.txt"
 	@echo "make clean   remove what the set-up has made; ./data stays"
@@ -110,7 +110,7 @@ pytest: .venv/.dev web/dist/.built
 
 soak: .venv/.dev
 	@echo "Breaking real processes on purpose, at full size"
-	@FAULTS_SIZE=full $(py) -m pytest --quiet --timeout=3600 tests/faults
+	@FAULTS_SIZE=full $(py) -m pytest --quiet --timeout=3600 --numprocesses=2 --dist=worksteal tests/faults
 
 bench: .venv/.dev
 	@echo "Measuring; the ratios are what can be compared"

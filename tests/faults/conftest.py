@@ -15,7 +15,7 @@ import pytest
 from tests.faults.database import RigPostgres, rig_postgres
 from tests.faults.rig import Cluster, worth_reading
 
-_IS_FULL = os.environ.get("FAULTS_SIZE", "quick") == "full"
+IS_FULL = os.environ.get("FAULTS_SIZE", "quick") == "full"
 _FULL_TIMEOUT_SECONDS = 1500
 
 
@@ -33,7 +33,7 @@ class Size:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Only the full size takes longer than a test may."""
     for item in items:
-        if _IS_FULL and item.get_closest_marker("faults") is not None:
+        if IS_FULL and item.get_closest_marker("faults") is not None:
             item.add_marker(pytest.mark.timeout(_FULL_TIMEOUT_SECONDS))
 
 
@@ -50,7 +50,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def size() -> Size:
     """FAULTS_SIZE, quick or full."""
-    return Size(_IS_FULL)
+    return Size(IS_FULL)
 
 
 Say = Callable[[str], None]

@@ -14,7 +14,7 @@ import pytest
 from domain.generation import GenerationStatus
 from domain.publication import PublicationStatus
 from tests.faults.checks import check_diaries, check_generations, check_pages, states
-from tests.faults.conftest import Say, Size
+from tests.faults.conftest import IS_FULL, Say, Size
 from tests.faults.database import RigPostgres
 from tests.faults.load import Habits, Load
 from tests.faults.outside import Moment, Outside, outside
@@ -118,15 +118,13 @@ async def _publish_again(database_url: str, asked: Sequence[Asked]) -> int:
     return len(given_up)
 
 
-async def test_kills_between_prompt_and_page(rig_server: RigPostgres, size: Size, rng: random.Random, say: Say) -> None:
-    if not size.is_full:
-        await _play(rig_server, 8, rng.choice(_WAYS), rng, say)
-        return
-    for way in _WAYS:
-        await _play(rig_server, 200 // len(_WAYS), way, rng, say)
-
-
-async def _play(rig_server: RigPostgres, kills: int, way: _Way, rng: random.Random, say: Say) -> None:
+# One of them by chance with the quick size, all of them with the full one.
+@pytest.mark.parametrize("share", range(len(_WAYS)) if IS_FULL else [None])
+async def test_kills_between_prompt_and_page(
+    rig_server: RigPostgres, size: Size, rng: random.Random, say: Say, share: int | None
+) -> None:
+    way = rng.choice(_WAYS) if share is None else _WAYS[share]
+    kills = size.pick(quick=8, full=200 // len(_WAYS))
     database_url = await rig_server.new_database()
     with ExitStack() as stack:
         world = stack.enter_context(outside(("left", "right")))

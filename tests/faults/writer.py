@@ -24,6 +24,7 @@ _WORDS = (
     *("lease", "cursor", "chunk", "replay", "tail"),
 )
 _MAX_PAUSE_SECONDS = 60.0
+_HELD_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,9 @@ class Order:
 
 
 class Writer(OpenAIStandin):
-    """Obeys the order in the prompt."""
+    """Obeys the order in the prompt; while it `is_held`, which any thread may say, it does not begin another answer."""
+
+    is_held = False
 
     def next_scenario(self, record: RecordedRequest) -> Scenario:
         """See Standin."""
@@ -84,4 +87,6 @@ class Writer(OpenAIStandin):
     async def _responses(self, request: Request, record: RecordedRequest) -> Response:
         pause_seconds = Order.of(record.raw.decode()).first_delay_ms / 1000
         await asyncio.sleep(min(pause_seconds, _MAX_PAUSE_SECONDS))
+        while self.is_held:  # noqa: ASYNC110  (another thread says so)
+            await asyncio.sleep(_HELD_POLL_SECONDS)
         return await super()._responses(request, record)
