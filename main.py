@@ -47,6 +47,7 @@ _ADMIN_USERNAME: Final = "admin"
 _ADMIN_EMAIL: Final = "admin@localhost.localdomain"
 _ADMIN_PASSWORD_BYTES: Final = 18
 _HANDSHAKE_POLL_SECONDS: Final = 0.5
+_COMMANDS_POOL_SIZE: Final = 2
 _LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "::1", "0.0.0.0", "::", "localhost"})  # noqa: S104  (only compared)
 
 _log = structlog.get_logger("main")
@@ -146,25 +147,16 @@ async def _migrate(config: Config) -> None:
 
 
 async def _create_administrator(config: Config, *, email: str, username: str, password: str) -> None:
-    async with AsyncExitStack() as stack:
-        database_url = await stack.enter_async_context(_database(config))
-        keys = configured_keys(config)
-        await asyncio.to_thread(upgrade, database_url)
-        store = PostgresStore(create_engine(database_url, pool_size=2))
-        stack.push_async_callback(store.dispose)
-        authentication, _ = accounts_of(config, store, *await signing_keys_of(config, store, cipher_of(keys)), stack)
+    async with _store(config) as store, AsyncExitStack() as stack:
+        cipher = cipher_of(configured_keys(config))
+        authentication, _ = accounts_of(config, store, *await signing_keys_of(config, store, cipher), stack)
         await authentication.create_administrator(email=email, username=username, password=password)
     _say(f"The administrator {username} was made.")
 
 
 async def _rotate_signing_key(config: Config, *, is_compromised: bool) -> None:
-    async with AsyncExitStack() as stack:
-        database_url = await stack.enter_async_context(_database(config))
-        keys = configured_keys(config)
-        await asyncio.to_thread(upgrade, database_url)
-        store = PostgresStore(create_engine(database_url, pool_size=2))
-        stack.push_async_callback(store.dispose)
-        _, signing_keys = await signing_keys_of(config, store, cipher_of(keys))
+    async with _store(config) as store:
+        _, signing_keys = await signing_keys_of(config, store, cipher_of(configured_keys(config)))
         if is_compromised:
             await signing_keys.replace_all()
             _say("A new key signs from now on. All access tokens are refused, and clients refresh them.")
@@ -175,12 +167,8 @@ async def _rotate_signing_key(config: Config, *, is_compromised: bool) -> None:
 
 async def _rotate_encryption_key(config: Config) -> None:
     """Wraps everything under the active key; in the data folder a new one is made first, unless one waits for that."""
-    async with AsyncExitStack() as stack:
-        database_url = await stack.enter_async_context(_database(config))
+    async with _store(config) as store:
         keys = configured_keys(config)
-        await asyncio.to_thread(upgrade, database_url)
-        store = PostgresStore(create_engine(database_url, pool_size=2))
-        stack.push_async_callback(store.dispose)
         await check_keys(store, keys)
         rotation = KeyRotation(store=store, cipher=cipher_of(keys))
         to_do = await rotation.count_to_do()
@@ -200,15 +188,9 @@ async def _rotate_encryption_key(config: Config) -> None:
 
 async def take_webhook(config: Config, *, forget: bool) -> None:
     """Waits for the verification token that Notion sends when a webhook subscription is made, and shows it once."""
-    async with AsyncExitStack() as stack:
-        database_url = await stack.enter_async_context(_database(config))
-        keys = configured_keys(config)
-        await asyncio.to_thread(upgrade, database_url)
-        store = PostgresStore(create_engine(database_url, pool_size=2))
-        stack.push_async_callback(store.dispose)
-        webhooks = NotionWebhookService(
-            store=store, cipher=cipher_of(keys), clock=utc_now, new_id=uuid7, wake=lambda: None
-        )
+    async with _store(config) as store, AsyncExitStack() as stack:
+        cipher = cipher_of(configured_keys(config))
+        webhooks = NotionWebhookService(store=store, cipher=cipher, clock=utc_now, new_id=uuid7, wake=lambda: None)
         if forget:
             _say(f"Verification tokens forgotten: {await webhooks.forget_tokens()}. No event is believed any more.")
             return
@@ -230,6 +212,34 @@ async def take_webhook(config: Config, *, forget: bool) -> None:
     _say(f"It has come. Enter it in Notion under Verify subscription; it is shown only now:\n\n    {token.reveal()}\n")
 
 
+async def _reconcile(config: Config, balances: list[Balance], *, is_to_repair: bool) -> None:
+    """Prints how the books stand; they are left in `balances`."""
+    async with _store(config) as store, store.begin() as tx:
+        if is_to_repair:
+            await tx.books.repair()
+        balances += await tx.books.compare()
+    _say(f"{'USD':22}{'counted':>20}{'kept':>20}{'difference':>20}{'entries':>9}")
+    for each in balances:
+        difference = each.kept - each.counted
+        _say(f"{each.name:22}{each.counted:>20f}{each.kept:>20f}{difference:>20f}{each.differing_count:>9}")
+    if all(each.agrees for each in balances):
+        _say("All entries agree.")
+    else:
+        _say("Some entries differ. `reconcile --repair` makes them anew of the calls to providers.")
+
+
+@asynccontextmanager
+async def _store(config: Config) -> AsyncIterator[PostgresStore]:
+    """The configured database, brought up to date."""
+    async with _database(config) as database_url:
+        await asyncio.to_thread(upgrade, database_url)
+        store = PostgresStore(create_engine(database_url, pool_size=_COMMANDS_POOL_SIZE))
+        try:
+            yield store
+        finally:
+            await store.dispose()
+
+
 @asynccontextmanager
 async def _database(config: Config) -> AsyncIterator[str]:
     """The configured database: an external one, that of a server which runs already, or the embedded one."""
@@ -240,27 +250,6 @@ async def _database(config: Config) -> AsyncIterator[str]:
     else:
         async with embedded_postgres(config.data_dir) as postgres:
             yield postgres.url
-
-
-async def _reconcile(config: Config, balances: list[Balance], *, is_to_repair: bool) -> None:
-    """Prints how the books stand; they are left in `balances`."""
-    async with AsyncExitStack() as stack:
-        database_url = await stack.enter_async_context(_database(config))
-        await asyncio.to_thread(upgrade, database_url)
-        store = PostgresStore(create_engine(database_url, pool_size=2))
-        stack.push_async_callback(store.dispose)
-        async with store.begin() as tx:
-            if is_to_repair:
-                await tx.books.repair()
-            balances += await tx.books.compare()
-    _say(f"{'USD':22}{'counted':>20}{'kept':>20}{'difference':>20}{'entries':>9}")
-    for each in balances:
-        difference = each.kept - each.counted
-        _say(f"{each.name:22}{each.counted:>20f}{each.kept:>20f}{difference:>20f}{each.differing_count:>9}")
-    if all(each.agrees for each in balances):
-        _say("All entries agree.")
-    else:
-        _say("Some entries differ. `reconcile --repair` makes them anew of the calls to providers.")
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
