@@ -14,6 +14,7 @@ from domain.account import Viewer
 from domain.cipher import Cipher, api_key_place
 from domain.errors import AssistantError, InvalidInput, ProviderFailed, ProviderFailureReason
 from domain.model_families import completed
+from domain.model_override import overridden
 from domain.pricing import Pricing
 from domain.provider import (
     DEMO_PROVIDER_ID,
@@ -62,6 +63,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ModelList:
+    """As the endpoint tells them; what an administrator may change at any time is added when they are shown."""
+
     models: tuple[Model, ...]
     is_from_provider: bool
     expires_at: datetime
@@ -105,7 +108,9 @@ class ProviderCatalog:
                 provider=provider,
                 is_available=provider in usable,
                 unavailable_reason=None if provider in usable else _missing_key(provider),
-                models=lists[provider.id].result().models if provider in usable else self._priced(provider),
+                models=self._completed(provider, lists[provider.id].result().models)
+                if provider in usable
+                else self._known(provider),
             )
             for provider in providers
             if provider.id != DEMO_PROVIDER_ID or provider in usable
@@ -152,8 +157,8 @@ class ProviderCatalog:
         for models in (provider.models, *cached):
             found = next((model for model in models if model.id == model_id), None)
             if found is not None:
-                return self._with_prices(provider, (found,))[0]
-        return self._with_prices(provider, (Model(id=model_id, name=model_id),))[0]
+                return self._completed(provider, (found,))[0]
+        return self._completed(provider, (Model(id=model_id, name=model_id),))[0]
 
     async def check_choice(self, viewer: Viewer, provider_id: str, model_id: str | None) -> None:
         """Raises InvalidInput with field ("defaultProvider",) or ("defaultModel",) for what does not exist."""
@@ -215,35 +220,32 @@ class ProviderCatalog:
             models = (await self._models_for(viewer.user.id, provider)).models
             found = next((model for model in models if model.id == model_id), None)
             if found is not None:
-                return Choice(provider=provider, model=found)
+                return Choice(provider=provider, model=self._completed(provider, (found,))[0])
         raise InvalidInput("No provider that you can use has this model.", field=("model",))
 
     async def _choose_model(self, viewer: Viewer, provider: Provider, model_id: str | None) -> Model:
         model_id = model_id or provider.default_model
         if model_id is None:
-            models = self._priced(provider) or (await self._models_for(viewer.user.id, provider)).models
+            models = provider.models or (await self._models_for(viewer.user.id, provider)).models
             if not models:
                 raise InvalidInput(f"Name a model: {provider.name} does not tell which it has.", field=("model",))
-            return models[0]
-        known = {model.id: model for model in self._priced(provider)}
-        if model_id in known:
-            return known[model_id]
-        listed = await self._models_for(viewer.user.id, provider)
-        found = next((model for model in listed.models if model.id == model_id), None)
-        if found is not None:
-            return found
-        if listed.is_from_provider:
-            raise InvalidInput(f"{provider.name} has no such model.", field=("model",))
-        # Its list cannot be had just now: the provider itself will say whether it knows the model.
-        return self._with_prices(provider, (Model(id=model_id, name=model_id),))[0]
+            return self._completed(provider, models[:1])[0]
+        found = next((model for model in provider.models if model.id == model_id), None)
+        if found is None:
+            listed = await self._models_for(viewer.user.id, provider)
+            found = next((model for model in listed.models if model.id == model_id), None)
+            if found is None and listed.is_from_provider:
+                raise InvalidInput(f"{provider.name} has no such model.", field=("model",))
+        # If its list cannot be had just now, the provider itself will say whether it knows the model.
+        return self._completed(provider, (found or Model(id=model_id, name=model_id),))[0]
 
     async def _models_for(self, user_id: UUID, provider: Provider) -> _ModelList:
         if provider.kind is ProviderKind.DEMO:
-            return _ModelList(models=self._priced(provider), is_from_provider=True, expires_at=self._clock())
+            return _ModelList(models=provider.models, is_from_provider=True, expires_at=self._clock())
         try:
             key = await self.key_for(user_id, provider)
         except AssistantError:
-            return _ModelList(models=self._priced(provider), is_from_provider=False, expires_at=self._clock())
+            return _ModelList(models=provider.models, is_from_provider=False, expires_at=self._clock())
         # One key's list is never shown for another: what a key may use differs.
         fingerprint = hashlib.sha256(b"" if key is None else key.reveal().encode()).digest()
         cache_key = (provider.id, provider.api_endpoint, provider.models, fingerprint)
@@ -275,26 +277,27 @@ class ProviderCatalog:
         except ProviderFailed as error:
             _log.warning("model_list_failed", extra={"provider": provider.id, "reason": error.reason})
             return _ModelList(
-                models=self._priced(provider),
+                models=provider.models,
                 is_from_provider=False,
                 expires_at=self._clock() + MODELS_FAILURE_TTL,
             )
         return _ModelList(
-            models=self._with_prices(provider, models),
+            models=models,
             is_from_provider=True,
             expires_at=self._clock() + MODELS_TTL,
         )
 
-    def _priced(self, provider: Provider) -> tuple[Model, ...]:
-        return self._with_prices(provider, provider.models)
+    def _known(self, provider: Provider) -> tuple[Model, ...]:
+        return self._completed(provider, provider.models)
 
-    def _with_prices(self, provider: Provider, models: tuple[Model, ...]) -> tuple[Model, ...]:
-        priced = []
+    def _completed(self, provider: Provider, models: tuple[Model, ...]) -> tuple[Model, ...]:
+        """The models with what else is known of them: what they take, and what they cost."""
+        found = []
         for model in models:
             input_price, output_price = self._pricing.price_of(provider, model.id)
-            known = completed(provider.kind, model)
-            priced.append(replace(known, input_price=input_price, output_price=output_price))
-        return tuple(priced)
+            known = overridden(provider, completed(provider.kind, model))
+            found.append(replace(known, input_price=input_price, output_price=output_price))
+        return tuple(found)
 
 
 def _missing_key(provider: Provider) -> str:

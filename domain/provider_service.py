@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from domain.account import Client, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Conflict, InvalidInput, NotFound
+from domain.model_override import ModelOverrideChange, audited, changed_config
 from domain.provider import EndpointGuard, Model, Provider, ProviderKind
 from domain.store import Store
 from domain.text import checked_text
@@ -29,13 +30,17 @@ _ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderChange:
-    """What is to be another; `models` replace what is known of them, an empty list leaves it to the endpoint."""
+    """What is to be another; `models` replace what is known of them, an empty list leaves it to the endpoint.
+
+    `model_overrides` change what is said of the models that they name; the others' stay.
+    """
 
     name: str | UnsetType = UNSET
     base_url: str | UnsetType = UNSET
     models: tuple[Model, ...] | UnsetType = UNSET
     default_model: str | UnsetType | None = UNSET
     requires_key: bool | UnsetType = UNSET
+    model_overrides: tuple[ModelOverrideChange, ...] | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
 
 
@@ -73,7 +78,7 @@ class ProviderService:
             if len(await tx.providers.list_all()) >= MAX_PROVIDERS:
                 raise Conflict(f"There are {MAX_PROVIDERS} providers already: remove one first.")
             await tx.providers.add(provider)
-            details = {"base_url": provider.api_endpoint}
+            details = {"base_url": provider.api_endpoint, **_audited_overrides(change)}
             await tx.audit.append(_event(AuditAction.PROVIDER_ADDED, viewer, provider, client, details))
         return provider
 
@@ -94,7 +99,8 @@ class ProviderService:
             after = _changed(before, change)
             await tx.providers.update(after)
             details: dict[str, object] = {
-                "changed": [name for name in ProviderChange.__slots__ if getattr(change, name) is not UNSET]
+                "changed": [name for name in ProviderChange.__slots__ if getattr(change, name) is not UNSET],
+                **_audited_overrides(change),
             }
             if after.api_endpoint != before.api_endpoint:
                 # Nobody's key may reach a server that they have not given it to.
@@ -143,6 +149,8 @@ def _changed(provider: Provider, change: ProviderChange) -> Provider:
         config["default_model"] = _checked_default_model(change.default_model)
     if change.requires_key is not UNSET:
         config["requires_key"] = change.requires_key
+    if change.model_overrides is not UNSET:
+        config = _with_overrides(provider.kind, config, change.model_overrides)
     return replace(
         provider,
         name=_checked_name(change.name) if change.name is not UNSET else provider.name,
@@ -151,6 +159,20 @@ def _changed(provider: Provider, change: ProviderChange) -> Provider:
         config={name: value for name, value in config.items() if value is not None},
         is_active=change.is_active if change.is_active is not UNSET else provider.is_active,
     )
+
+
+def _with_overrides(
+    kind: ProviderKind, config: Mapping[str, object], changes: tuple[ModelOverrideChange, ...]
+) -> dict[str, object]:
+    for place, each in enumerate(changes):
+        _checked_model_id(each.model_id, field=("modelOverrides", str(place), "model"))
+    return changed_config(kind, config, changes, field="modelOverrides")
+
+
+def _audited_overrides(change: ProviderChange) -> dict[str, object]:
+    if change.model_overrides is UNSET or not change.model_overrides:
+        return {}
+    return {"model_overrides": audited(change.model_overrides)}
 
 
 def _checked_name(name: str) -> str:

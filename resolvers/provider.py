@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, TypeVar
 
 import strawberry
@@ -12,6 +13,7 @@ from strawberry import UNSET
 from domain.access import Rule, Who
 from domain.account import Scope
 from domain.generation import Generation
+from domain.model_override import ModelOverride, ModelOverrideChange, PriceChange, overrides_of
 from domain.provider import ApiKey, Model, ModelParameter, ModelRef, Provider, ProviderKind
 from domain.provider_attempt import ProviderAttempt
 from domain.provider_catalog import OfferedProvider
@@ -53,6 +55,32 @@ class ModelInput:
     )
 
 
+@strawberry.input(description="What a model costs, in USD per million tokens.")
+class ModelPriceInput:
+    input: Decimal = strawberry.field(description="Tokens of prompt.")
+    output: Decimal = strawberry.field(description="Tokens of answer, reasoning included.")
+    cached_input: Decimal | None = strawberry.field(
+        default=None, description="Tokens of prompt that the provider knew already; else as much as any others."
+    )
+    cache_write: Decimal | None = strawberry.field(
+        default=None, description="Tokens of prompt that it keeps for the next time; else as much as any others."
+    )
+
+
+@strawberry.input(
+    description="What an administrator knows better of a model. What is left out stays; null takes back what was said."
+)
+class ModelOverrideInput:
+    model: strawberry.ID = strawberry.field(description="Its exact name at the provider.")
+    price: ModelPriceInput | None = strawberry.field(
+        default=UNSET, description="What is billed, estimated and kept within budgets with; null: the price list's."
+    )
+    parameters: list[ModelParameter] | None = strawberry.field(
+        default=UNSET,
+        description="The knobs that it has, and no others; null: what its provider or its family tells.",
+    )
+
+
 @strawberry.input(
     description="An endpoint that speaks OpenAI's Chat Completions: Ollama, vLLM, LM Studio, OpenRouter …"
 )
@@ -75,6 +103,9 @@ class AddProviderInput:
         default=None, description="The model of a request that names none; else the first."
     )
     requires_key: bool = strawberry.field(default=True, description="Whether nobody gets in without a key.")
+    model_overrides: list[ModelOverrideInput] = strawberry.field(
+        default_factory=list, description="What is known better of its models: what they cost and take; at most 200."
+    )
     is_active: bool = strawberry.field(default=True, description="Whether it is offered.")
 
 
@@ -96,6 +127,11 @@ class UpdateProviderInput:
         default=UNSET, description="Whether nobody gets in without a key, of an added endpoint only."
     )
     is_active: bool | None = strawberry.field(default=UNSET, description="Whether it is offered.")
+    model_overrides: list[ModelOverrideInput] | None = strawberry.field(
+        default=UNSET,
+        description="What is known better of single models: what they cost and take. Models that are not named keep "
+        "what was said of them; at most 200 can have something.",
+    )
 
 
 @strawberry.input(description="Names a provider.")
@@ -136,6 +172,7 @@ async def add_provider(
             models=_models_of(input_.models),
             default_model=input_.default_model,
             requires_key=input_.requires_key,
+            model_overrides=_overrides_of(input_.model_overrides),
             is_active=input_.is_active,
         ),
         client=context.client,
@@ -154,6 +191,7 @@ async def update_provider(
         models=UNCHANGED if not _is_given(input_.models) else _models_of(input_.models or ()),
         default_model=UNCHANGED if input_.default_model is UNSET else input_.default_model,
         requires_key=_given(input_.requires_key),
+        model_overrides=_overrides_of(input_.model_overrides or ()) if _is_given(input_.model_overrides) else UNCHANGED,
         is_active=_given(input_.is_active),
     )
     provider = await context.services.provider_administration.update(
@@ -224,6 +262,16 @@ def base_url(root: strawberry.Parent[Provider]) -> str | None:
     return root.api_endpoint
 
 
+def model_overrides(root: strawberry.Parent[Provider]) -> Sequence[ModelOverride]:
+    """What an administrator has said of single models."""
+    return overrides_of(root)
+
+
+def overridden_parameters(root: strawberry.Parent[ModelOverride]) -> Sequence[ModelParameter] | None:
+    """What it takes by the administrator's word, in a fixed order."""
+    return None if root.parameters is None else [each for each in ModelParameter if each in root.parameters]
+
+
 async def model_of(info: Info, root: strawberry.Parent[Generation | ProviderAttempt | ModelRef]) -> Model:
     """The model that something was asked of."""
     provider = await info.context.loaders.providers.load(root.provider_id)
@@ -248,6 +296,31 @@ def _models_of(models: Sequence[ModelInput]) -> tuple[Model, ...]:
         )
         for model in models
     )
+
+
+def _overrides_of(overrides: Sequence[ModelOverrideInput]) -> tuple[ModelOverrideChange, ...]:
+    return tuple(
+        ModelOverrideChange(
+            model_id=each.model,
+            price=_price_of(each.price),
+            parameters=UNCHANGED if each.parameters is UNSET else _tuple_of(each.parameters),
+        )
+        for each in overrides
+    )
+
+
+def _price_of(price: ModelPriceInput | None) -> PriceChange | UnsetType | None:
+    if price is UNSET:
+        return UNCHANGED
+    if price is None:
+        return None
+    return PriceChange(
+        input=price.input, output=price.output, cached_input=price.cached_input, cache_write=price.cache_write
+    )
+
+
+def _tuple_of(parameters: Sequence[ModelParameter] | None) -> tuple[ModelParameter, ...] | None:
+    return None if parameters is None else tuple(parameters)
 
 
 def _is_given(value: object) -> bool:

@@ -26,6 +26,25 @@ class Model:
     output_price: Decimal | None = strawberry.field(description="USD for a million tokens of answer.")
 
 
+@strawberry.type(description="What a model costs by an administrator's word, in USD per million tokens.")
+class ModelPrice:
+    input: Decimal = strawberry.field(description="Tokens of prompt.")
+    cached_input: Decimal = strawberry.field(description="Tokens of prompt that the provider knew already.")
+    cache_write: Decimal = strawberry.field(description="Tokens of prompt that it keeps for the next time.")
+    output: Decimal = strawberry.field(description="Tokens of answer, reasoning included.")
+
+
+@strawberry.type(description="What an administrator has said of a model; it counts before all that is known of it.")
+class ModelOverride:
+    model_id: strawberry.ID = strawberry.field(name="model", description="The model's exact name at the provider.")
+    price: ModelPrice | None = strawberry.field(description="What it costs; null when the price list tells.")
+    parameters = strawberry.field(
+        resolver=resolve.overridden_parameters,
+        graphql_type=list[ModelParameter] | None,
+        description="The knobs that it has; null when its provider or its family tells.",
+    )
+
+
 @strawberry.type(description="How a provider is set up.")
 class ProviderAdministration:
     is_built_in = strawberry.field(
@@ -40,6 +59,11 @@ class ProviderAdministration:
         description="Its address; null for what is built in, whose address the configuration tells.",
     )
     models: list[Model] = strawberry.field(description="What is known of its models without asking it.")
+    model_overrides = strawberry.field(
+        resolver=resolve.model_overrides,
+        graphql_type=list[ModelOverride],
+        description="What was set for single models.",
+    )
 
 
 @strawberry.type(description="An AI service.")
