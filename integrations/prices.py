@@ -1,10 +1,15 @@
-"""What tokens cost, from the price list that the package genai-prices carries; nothing is fetched."""
+"""What tokens cost, from the price list that the package genai-prices carries; nothing is fetched.
+
+DeepSeek's peak hours double its prices from Monday to Friday only. The list knows the hours and cannot say the days
+(see the comments on its models), so a weekend's prices are worked out here, and the version says so. China's public
+holidays, which are off-peak too, are nowhere listed: on those the peak hours' cost is an upper bound.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -16,6 +21,12 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
 _FREE = Decimal(0)
+_DEEPSEEK = "deepseek"
+# https://api-docs.deepseek.com/quick_start/pricing/: by the calendar of Beijing, since that day.
+_BEIJING = timedelta(hours=8)
+_DEEPSEEK_WEEKENDS_SINCE = date(2026, 8, 23)
+_SATURDAY = 5
+_HOURS_OF_A_DAY = 24
 
 
 class BundledPrices:
@@ -26,8 +37,8 @@ class BundledPrices:
 
     @property
     def version(self) -> str:
-        """The package and its version, by which its data is known."""
-        return f"genai-prices {importlib.metadata.version('genai-prices')}"
+        """The package and its version, by which its data is known, and what is done with it."""
+        return f"genai-prices {importlib.metadata.version('genai-prices')}, DeepSeek off-peak at weekends"
 
     def warm_up(self) -> None:
         """Loads the list: some 0.2 s of work, best done in a thread before the first price is asked for."""
@@ -50,7 +61,11 @@ class BundledPrices:
             output_tokens=usage.output_tokens,
         )
         try:
-            return info.calc_price(tokens, provider, genai_request_timestamp=at).total_price
+            # Off-peak is the cheapest hour of the day, whichever hours the list has for that.
+            return min(
+                info.calc_price(tokens, provider, genai_request_timestamp=each).total_price
+                for each in _hours_that_count(provider_id, at)
+            )
         except ValueError:
             # Counts that contradict each other, such as more cached tokens than tokens.
             return None
@@ -62,8 +77,22 @@ class BundledPrices:
         found = _find(provider_id, model)
         if found is None:
             return None, None
-        price = found[1].get_prices(self._now())
-        return _base(price.input_mtok), _base(price.output_mtok)
+        prices = [found[1].get_prices(each) for each in _hours_that_count(provider_id, self._now())]
+        return _least([price.input_mtok for price in prices]), _least([price.output_mtok for price in prices])
+
+
+def _hours_that_count(provider_id: str, at: datetime) -> tuple[datetime, ...]:
+    """The moments of which the cheapest is the price: the one itself, or all of a day without peak hours."""
+    at = at.astimezone(UTC)
+    day = (at + _BEIJING).date()
+    if provider_id != _DEEPSEEK or day < _DEEPSEEK_WEEKENDS_SINCE or day.weekday() < _SATURDAY:
+        return (at,)
+    return tuple(at.replace(hour=hour, minute=59) for hour in range(_HOURS_OF_A_DAY))
+
+
+def _least(prices: Sequence[object]) -> Decimal | None:
+    bases = [base for price in prices if (base := _base(price)) is not None]
+    return min(bases, default=None)
 
 
 def _base(price: object) -> Decimal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -41,6 +41,63 @@ def test_only_the_cached_part_is_cheap() -> None:
     half = Usage(input_tokens=MILLION, cached_input_tokens=MILLION // 2, output_tokens=0)
 
     assert PRICES.cost("deepseek", "deepseek-flash", half, at=AT) == Decimal("0.0765")
+
+
+MONDAY, FRIDAY, SATURDAY, SUNDAY = (datetime(2026, 11, day, tzinfo=UTC) for day in (16, 20, 21, 22))
+DEEPSEEK_USAGE = Usage(input_tokens=2 * MILLION, cached_input_tokens=MILLION, output_tokens=MILLION)
+FLASH = Decimal("0.15") + Decimal("0.003") + Decimal("0.6")
+PRO = Decimal("0.66") + Decimal("0.022") + Decimal("1.98")
+
+
+@pytest.mark.parametrize(("model", "off_peak"), [("deepseek-flash", FLASH), ("deepseek-v4-pro", PRO)])
+@pytest.mark.parametrize(
+    ("day", "hour", "minute", "times"),
+    [
+        (MONDAY, 0, 59, 1),
+        (MONDAY, 1, 0, 2),
+        (MONDAY, 3, 59, 2),
+        (MONDAY, 4, 0, 1),
+        (MONDAY, 5, 59, 1),
+        (FRIDAY, 6, 0, 2),
+        (FRIDAY, 9, 59, 2),
+        (FRIDAY, 10, 0, 1),
+        (FRIDAY, 23, 0, 1),
+        (SATURDAY, 2, 0, 1),
+        (SUNDAY, 9, 59, 1),
+    ],
+)
+def test_deepseek_costs_twice_as_much_in_its_peak_hours_from_monday_to_friday(
+    model: str, off_peak: Decimal, day: datetime, hour: int, minute: int, times: int
+) -> None:
+    at = day.replace(hour=hour, minute=minute)
+
+    assert PRICES.cost("deepseek", model, DEEPSEEK_USAGE, at=at) == times * off_peak
+    # The same moment, told by a clock in Beijing.
+    there = at.astimezone(timezone(timedelta(hours=8)))
+    assert PRICES.cost("deepseek", model, DEEPSEEK_USAGE, at=there) == times * off_peak
+
+
+def test_deepseek_had_no_weekends_before_it_introduced_them() -> None:
+    usage = Usage(input_tokens=0, output_tokens=MILLION)
+    first = datetime(2026, 8, 23, 2, tzinfo=UTC)
+
+    assert PRICES.cost("deepseek", "deepseek-v4-pro", usage, at=first) == Decimal("1.98")
+    assert PRICES.cost("deepseek", "deepseek-v4-pro", usage, at=first - timedelta(days=1)) == Decimal("3.96")
+
+
+def test_the_shown_price_of_deepseek_is_that_of_the_moment() -> None:
+    def shown(at: datetime) -> tuple[Decimal | None, Decimal | None]:
+        return BundledPrices(now=lambda: at).price_of("deepseek", "deepseek-flash")
+
+    assert shown(MONDAY.replace(hour=2)) == (Decimal("0.3"), Decimal("1.2"))
+    assert shown(MONDAY.replace(hour=12)) == shown(SUNDAY.replace(hour=2)) == (Decimal("0.15"), Decimal("0.6"))
+
+
+def test_nobody_else_has_weekends() -> None:
+    usage = Usage(input_tokens=MILLION, output_tokens=0)
+    costs = {PRICES.cost("anthropic", "claude-sonnet-5-5", usage, at=day.replace(hour=2)) for day in (MONDAY, SATURDAY)}
+
+    assert costs == {Decimal(2)}
 
 
 def test_reasoning_is_part_of_the_output() -> None:
