@@ -189,6 +189,9 @@ class Generator:
             started_at=loop.time(),
             leaving=self._leaving,
         )
+        if (earlier := self._runs.get(generation.id)) is not None:
+            # This process has slept past its own lease, and has claimed anew what it was running.
+            earlier.lose()
         self._runs[generation.id] = run
         self._telemetry.generation_started(generation.provider_id)
         try:
@@ -211,8 +214,9 @@ class Generator:
                 self._note_loss(run)
                 return
         finally:
-            del self._runs[generation.id]
-            self._logs.close(generation.id)
+            if self._runs.get(generation.id) is run:
+                del self._runs[generation.id]
+                self._logs.close(generation.id)
         await self._send([*run.chunks_after(run.published), run.end_chunk()])
 
     async def _keep(self, run: Run) -> None:
@@ -312,7 +316,7 @@ class Generator:
             held = await tx.generations.append_chunks(chunks)
         for chunk in chunks:
             run_now = self._runs.get(chunk.generation_id)
-            if run_now is None:
+            if run_now is None or run_now.generation.fence != chunk.fence:
                 continue  # ended meanwhile, and stored as a whole
             if chunk.generation_id in held:
                 run_now.flushed[chunk.kind] = chunk.offset + len(chunk.text)
@@ -341,7 +345,8 @@ class Generator:
         async with self._store.begin() as tx:
             held = await tx.generations.renew_leases(fences, lease_until=self._clock() + self._lease)
         for generation_id in fences.keys() - held:
-            if (run := self._runs.get(generation_id)) is not None:
+            run = self._runs.get(generation_id)
+            if run is not None and run.generation.fence == fences[generation_id]:
                 run.lose()
 
     async def _heed_cancellations(self) -> None:
