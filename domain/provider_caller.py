@@ -228,12 +228,13 @@ class ProviderCaller:
                 return None
 
     async def _prepared(self, run: Run, model: ModelRef, transcript: Transcript, *, is_last_resort: bool) -> _Call:
-        provider = await self._catalog.find_provider(model.provider_id)
-        if provider is None:
+        found = await self._outlast(lambda: self._catalog.find_provider(model.provider_id))
+        if found is None:
             raise ProviderFailed("This provider is no longer offered.", reason=Reason.REJECTED, retryable=False)
+        provider = found
         return _Call(
             provider=provider,
-            key=await self._catalog.key_for(run.generation.user_id, provider),
+            key=await self._outlast(lambda: self._catalog.key_for(run.generation.user_id, provider)),
             request=ProviderRequest(
                 model=self._catalog.describe(provider, model.model),
                 prompt=transcript.prompt,
@@ -351,11 +352,19 @@ class ProviderCaller:
         )
 
     async def _patiently(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """One unit of work; a database that is away is waited for, as long as the run has time."""
+        """One unit of work."""
+
+        async def whole() -> T:
+            async with self._store.begin() as tx:
+                return await work(tx)
+
+        return await self._outlast(whole)
+
+    async def _outlast(self, read_or_write: Callable[[], Awaitable[T]]) -> T:
+        """What comes of it; a database that is away is waited for, as long as the run has time."""
         while True:
             try:
-                async with self._store.begin() as tx:
-                    return await work(tx)
+                return await read_or_write()
             except Unavailable:
                 _log.warning("store_unavailable", extra={"action": "call"})
                 await asyncio.sleep(STORE_PAUSE_SECONDS)

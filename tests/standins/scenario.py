@@ -1,6 +1,6 @@
 """What a stand-in AI provider does with one request: the answer it writes and the way it fails."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 # Every kind of block a reader of an answer meets. The pieces are cut without regard to words, as tokens are.
@@ -174,6 +174,9 @@ def by_name(*, piece_delay_seconds: float = 0.0) -> dict[str, Scenario]:
     for fault in Fault:
         after = 0 if fault in _BEFORE_STREAM else 10
         named[fault.value] = Scenario(fault=fault, fault_after=after, piece_delay_seconds=delay)
+    # Often enough for whoever asks by name, and next to nothing to do where many are asked for at a time.
+    for name in ("stall-alive", "early-stall-alive"):
+        named[name] = replace(named[name], heartbeat_seconds=1.0)
     for failure in Failure:
         retry_after = "3" if failure is Failure.RATE_LIMITED else None
         named[failure.value] = Scenario(failure=failure, retry_after=retry_after)
