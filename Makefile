@@ -4,7 +4,7 @@
 # of, or when it was interrupted.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts web-check pytest soak bench chromium lock clean
+.PHONY: help run test lint types contracts web-check pytest soak audit bench chromium lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -34,6 +34,7 @@ help:
 	@echo "make lint    style (ruff)        make types      types (mypy)"
 	@echo "make pytest  tests only          make contracts  who imports whom (import-linter)"
 	@echo "make soak    the fault rig at full size: half an hour of crashes, pauses and garbage"
+	@echo "make audit   everything the schema allows, asked at random for some minutes by everybody"
 	@echo "make bench   what a provider's stream, floods of queries and a megabyte of Markdown cost"
 	@echo "make lock    pin the newest allowed packages in requirements*.txt"
 	@echo "make clean   remove what the set-up has made; ./data stays"
@@ -111,6 +112,10 @@ pytest: .venv/.dev web/dist/.built
 soak: .venv/.dev
 	@echo "Breaking real processes on purpose, at full size"
 	@FAULTS_SIZE=full $(py) -m pytest --quiet --timeout=3600 --numprocesses=2 --dist=worksteal tests/faults
+
+audit: .venv/.dev
+	@echo "Asking at random; AUDIT_SEED plays a run again"
+	@AUDIT_SIZE=full $(py) -m pytest --quiet --timeout=1200 tests/api/test_fuzzing.py tests/api/test_account_machine.py
 
 bench: .venv/.dev
 	@echo "Measuring; the ratios are what can be compared"

@@ -20,13 +20,12 @@ from domain.account import Scope
 from resolvers import ids
 from schema.access import rule_of
 from schema.root import SCHEMA
-from tests.api.access_table import KEY, NULL, OK, TABLE
-from tests.api.assistant import CONNECT, Outside, at_work, everything_in, outside, over_sse, start
-from tests.api.product import PASSWORD, Person, Product
+from tests.api.access_table import NULL, OK, TABLE
+from tests.api.assistant import at_work, everything_in, outside
+from tests.api.product import Person, Product
+from tests.api.things import SETTINGS, filled_in, things_of
 
 _GRAPHQL: Final = SCHEMA._schema
-_SETTINGS: Final = {"openai_api_key": "sk-server-0123456789", "private_endpoints": "127.0.0.0/8"}
-LOGIN: Final = "mutation ($input: LoginInput!) { login(input: $input) { accessToken errors { code } } }"
 # Their answer is whose it is that asks, so nothing of another can be in it; and what each does is recorded.
 _RECORDED: Final = frozenset({"Mutation.deleteGenerations"})
 
@@ -47,18 +46,6 @@ def _document(name: str) -> str:
     selection = "{ errors { code } }" if root == "Mutation" else "{ __typename }"
     head = f"{root.lower()} Asked" + (f"({declared})" if declared else "")
     return f"{head} {{ {field_name}{f'({passed})' if passed else ''} {selection} }}"
-
-
-def _filled_in(value: object, things: dict[str, str]) -> Any:
-    match value:
-        case dict():
-            return {name: _filled_in(each, things) for name, each in value.items()}
-        case list():
-            return [_filled_in(each, things) for each in value]
-        case str() if value.startswith("$"):
-            return things[value[1:]]
-        case _:
-            return value
 
 
 async def _ask(person: Person, document: str, variables: dict[str, Any]) -> str:
@@ -85,41 +72,6 @@ def _gist(body: str) -> str:
     return str(errors[0]["code"]) if errors else OK
 
 
-async def _prepared(running: Product, ada: Person, world: Outside) -> dict[str, str]:
-    """One of everything that has an id."""
-    notion = world.notion.add_workspace().token
-    await ada.do(CONNECT, input={"token": notion})
-    parent = world.notion.add_page("Inbox").id
-    generation = await start(ada, wait=True, publish={"parent": parent})
-    await over_sse(ada, generation)
-    await ada.do(_mutation("addApiKey", "AddApiKeyInput!"), input={"provider": "openai", "key": KEY})
-    made = {"name": "Program", "scopes": ["READ"]}
-    await ada.do(_mutation("createAccessToken", "CreateAccessTokenInput!"), input=made)
-    # Another sign-in, so that ending it leaves her here.
-    await (await running.visitor()).do(LOGIN, input={"login": "ada", "password": PASSWORD})
-    hers = await ada.ask(
-        "query ($id: ID!) { viewer { id apiKeys { id } sessions { id isCurrent } accessTokens { id } } "
-        "generation(id: $id) { publication { id page { id } } } }",
-        id=generation,
-    )
-    publication = hers["generation"]["publication"]
-    return {
-        "user": hers["viewer"]["id"],
-        "key": hers["viewer"]["apiKeys"][0]["id"],
-        "session": next(each["id"] for each in hers["viewer"]["sessions"] if not each["isCurrent"]),
-        "token": hers["viewer"]["accessTokens"][0]["id"],
-        "generation": generation,
-        "publication": publication["id"],
-        "page": publication["page"]["id"],
-        "parent": parent,
-        "notion": notion,
-    }
-
-
-def _mutation(name: str, input_: str) -> str:
-    return f"mutation ($input: {input_}) {{ {name}(input: $input) {{ errors {{ code }} }} }}"
-
-
 async def _program(running: Product, owner: Person, scopes: list[str]) -> Person:
     """Somebody who has a token of the owner's."""
     create = (
@@ -132,10 +84,10 @@ async def _program(running: Product, owner: Person, scopes: list[str]) -> Person
 
 
 async def test_everybody_gets_what_the_table_says(database_url: str, subtests: pytest.Subtests) -> None:
-    async with outside() as world, at_work(database_url, world, _SETTINGS) as running:
+    async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
         root, visitor = await running.administrator(), await running.visitor()
-        things = await _prepared(running, ada, world)
+        things = await things_of(running, ada, world)
         programs = {
             scope: await _program(running, ada, [each for each in Scope if each is not scope])
             for scope in [None, *Scope]
@@ -153,7 +105,7 @@ async def test_everybody_gets_what_the_table_says(database_url: str, subtests: p
             for caller, person in callers.items():
                 before = await _at_rest(database_url)
                 with subtests.test(name, asked_by=caller):
-                    answer = _gist(await _ask(person, _document(name), _filled_in(case.arguments, things)))
+                    answer = _gist(await _ask(person, _document(name), filled_in(case.arguments, things)))
                     assert answer == getattr(case, caller)
                     if answer in ("FORBIDDEN", NULL) or (caller == "visitor" and answer == "UNAUTHENTICATED"):
                         after = await everything_in(database_url)
@@ -189,9 +141,9 @@ def _is_id(type_: Any) -> bool:
 
 
 async def test_what_is_somebody_elses_is_like_what_does_not_exist(database_url: str, subtests: pytest.Subtests) -> None:
-    async with outside() as world, at_work(database_url, world, _SETTINGS) as running:
+    async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
-        things = await _prepared(running, ada, world)
+        things = await things_of(running, ada, world)
         of_hers = [value for name, value in things.items() if name not in ("parent", "notion")]
         assert {ids.decode(each).type for each in of_hers} == set(ids.NodeType)
         for name, path in _id_arguments():
@@ -212,7 +164,7 @@ async def test_what_is_somebody_elses_is_like_what_does_not_exist(database_url: 
 
 def _with_id(name: str, path: tuple[str, ...], global_id: str, things: dict[str, str]) -> dict[str, Any]:
     """The arguments of the table with another id in this place."""
-    variables: dict[str, Any] = _filled_in(TABLE[name].arguments, things)
+    variables: dict[str, Any] = filled_in(TABLE[name].arguments, things)
     *parents, last = path
     place = variables
     for each in parents:
@@ -247,10 +199,10 @@ def _whole(type_: GraphQLObjectType, *, depth: int = 2) -> str:
 async def test_each_field_of_what_has_an_owner_is_the_owners_alone(
     database_url: str, subtests: pytest.Subtests
 ) -> None:
-    async with outside() as world, at_work(database_url, world, _SETTINGS) as running:
+    async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
         root, visitor = await running.administrator(), await running.visitor()
-        things = await _prepared(running, ada, world)
+        things = await things_of(running, ada, world)
         blind = await _program(running, ada, ["GENERATE", "PUBLISH", "ADMIN"])
         reader = await _program(running, ada, ["READ"])
         for thing in ("user", "key", "session", "token", "generation", "publication", "page"):

@@ -29,6 +29,7 @@ from integrations.tokens import LEEWAY_SECONDS, SealedAccessTokens
 from persistence.engine import create_engine
 from persistence.store import PostgresStore
 from persistence.tables import users
+from tests.api.audit import IS_FULL
 
 T = TypeVar("T")
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -281,8 +282,8 @@ def test_who_may_get_in_stays_true(database_url: str) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=10,
-                stateful_step_count=30,
+                max_examples=100 if IS_FULL else 10,
+                stateful_step_count=60 if IS_FULL else 30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
