@@ -67,6 +67,7 @@ from domain.session_service import SessionService
 from domain.session_watch import SessionWatch
 from domain.settings_service import SettingsService
 from domain.sign_in import Lifetimes, SignIns
+from domain.sign_up import SignUp
 from domain.signing_key_service import SigningKeyService
 from domain.store import Store
 from domain.stream_timeouts import StreamTimeouts
@@ -332,6 +333,7 @@ async def assistant(
             administration=administration,
             privacy=PrivacyService(store=store, authentication=authentication, administration=administration),
             maintenance=maintenance,
+            sign_up=SignUp(store=store, configured=config.sign_up_policy),
             is_draining=lambda: lifecycle.is_draining,
         )
         webhooks = NotionWebhookService(store=store, cipher=cipher, clock=utc_now, new_id=uuid7, wake=watcher.wake)
@@ -458,7 +460,7 @@ def accounts_of(
         password_rules=password_rules,
         keys=signing_keys,
         sign_ins=sign_ins,
-        sign_up_policy=config.sign_up_policy,
+        sign_up=SignUp(store=store, configured=config.sign_up_policy),
         clock=utc_now,
         new_id=uuid7,
     )

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from domain.access_token import hash_of, is_secret
@@ -22,10 +21,11 @@ from domain.account import (
 )
 from domain.account_link import AccountLink, LinkPurpose, hash_of_link
 from domain.audit import AuditAction, AuditEvent
-from domain.errors import Forbidden, InvalidInput, RateLimited, Unauthenticated, Unavailable
+from domain.errors import InvalidInput, RateLimited, Unauthenticated, Unavailable
 from domain.password import PasswordRules, password_to_try
 from domain.secret import Secret
 from domain.sign_in import RefreshToken, SignIn, SignIns
+from domain.sign_up import SignUp
 from domain.signing_key_service import SigningKeyService
 from domain.store import Store, Transaction
 from domain.text import is_storable
@@ -39,14 +39,6 @@ _NO_INVITATION = "This invitation is not valid, or not any more. Ask the adminis
 _TRIES = 2  # when the password's hash is replaced in the middle of the sign-in
 
 
-class SignUpPolicy(StrEnum):
-    """Who may make an account."""
-
-    OPEN = "OPEN"
-    INVITE = "INVITE"
-    CLOSED = "CLOSED"
-
-
 class AuthenticationService:
     """Accounts, sign-ins, and the one function that tells whom a request speaks for."""
 
@@ -58,7 +50,7 @@ class AuthenticationService:
         password_rules: PasswordRules,
         keys: SigningKeyService,
         sign_ins: SignIns,
-        sign_up_policy: SignUpPolicy,
+        sign_up: SignUp,
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
     ) -> None:
@@ -67,14 +59,9 @@ class AuthenticationService:
         self._password_rules = password_rules
         self._keys = keys
         self._sign_ins = sign_ins
-        self._sign_up_policy = sign_up_policy
+        self._sign_up = sign_up
         self._clock = clock
         self._new_id = new_id
-
-    @property
-    def sign_up_policy(self) -> SignUpPolicy:
-        """Who may make an account."""
-        return self._sign_up_policy
 
     async def register(
         self, *, email: str, username: str, password: str, client: Client, invitation: str | None = None
@@ -87,17 +74,15 @@ class AuthenticationService:
         role = Role.USER if link is None or link.role is None else link.role
         user, password_hash = await self._new_user(email, username, password, role=role)
         async with self._store.begin() as tx:
+            # Once more, for hashing takes its time.
+            await self._sign_up.check_in(tx, is_invited=link is not None)
             if link is not None and not await tx.account_links.use(link.id):
                 raise InvalidInput(_NO_INVITATION, field=("invitation",))
             await self._add_user(tx, user, password_hash, client)
             return await self._sign_ins.begin(tx, user, client)
 
     async def _find_invitation(self, invitation: str | None) -> AccountLink | None:
-        match self._sign_up_policy:
-            case SignUpPolicy.CLOSED:
-                raise Forbidden("Sign-up is closed on this server; ask its administrator for an account.")
-            case SignUpPolicy.INVITE if invitation is None:
-                raise Forbidden("Sign-up needs an invitation on this server; ask its administrator for one.")
+        await self._sign_up.check(is_invited=invitation is not None)
         if invitation is None:
             return None
         async with self._store.begin() as tx:

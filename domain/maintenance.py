@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from domain.account import Client, Role, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Unavailable
-from domain.server_settings import ServerSettings
 from domain.store import Store
 from domain.text import checked_text
 
@@ -41,8 +42,8 @@ class Maintenance:
 
     async def _put(self, viewer: Viewer, message: str | None, client: Client) -> None:
         async with self._store.begin() as tx:
-            before = await tx.server_settings.get()
-            await tx.server_settings.put(ServerSettings(maintenance_message=message))
+            before = await tx.server_settings.lock()
+            await tx.server_settings.put(replace(before, maintenance_message=message))
             await tx.audit.append(
                 AuditEvent(
                     action=AuditAction.MAINTENANCE_CHANGED,

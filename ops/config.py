@@ -25,9 +25,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from domain.authentication import SignUpPolicy
 from domain.budget import UnpricedPolicy
 from domain.secret import Secret
+from domain.server_settings import SignUpPolicy
 from domain.settings_service import MAX_SYSTEM_PROMPT_CHARS
 from ops.encryption_key import EncryptionKey, parse_keys
 
@@ -382,7 +382,8 @@ class Config(BaseModel):
 
     sign_up_policy: Annotated[SignUpPolicy, BeforeValidator(_upper)] = Field(
         SignUpPolicy.OPEN,
-        description="Who may make an account: `OPEN` anybody, `INVITE` whoever has an invitation, `CLOSED` nobody.",
+        description="Who may make an account, until an administrator decides: `OPEN` anybody, `INVITE` whoever has an "
+        "invitation, `CLOSED` nobody.",
     )
     access_token_ttl_seconds: Annotated[int, Ge(30), Le(86_400)] = Field(600, description="Life of an access token.")
     signing_key_days: _Days = Field(30, description="How long one key signs access tokens before the next one does.")

@@ -49,6 +49,7 @@ from domain.page_sync import VersionOrigin
 from domain.provider import ProviderKind
 from domain.provider_attempt import AttemptStatus
 from domain.publication import NotionPageState, PublicationStatus, PublishMode
+from domain.server_settings import SignUpPolicy
 
 metadata: Final = MetaData(
     naming_convention={
@@ -701,17 +702,19 @@ notion_events: Final = Table(
     CheckConstraint("octet_length(id) BETWEEN 1 AND 128", name="id_size"),
 )
 
-# No foreign keys: what happened stays told when an account is gone.
-# One row at most: what administrators have decided while the server runs.
+# One row, always: what administrators have decided while the server runs.
 server_settings: Final = Table(
     "server_settings",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("maintenance_message", Text),
+    Column("sign_up_policy", Text),
     CheckConstraint("id = 1", name="is_one"),
     CheckConstraint("octet_length(maintenance_message) BETWEEN 1 AND 4096", name="maintenance_message_size"),
+    _one_of("sign_up_policy", SignUpPolicy),
 )
 
+# No foreign keys: what happened stays told when an account is gone.
 audit_log: Final = Table(
     "audit_log",
     metadata,

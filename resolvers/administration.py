@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Annotated
 
 import strawberry
+from strawberry import UNSET
 
 from domain.account import Role, User
 from domain.administration import UserChange
 from domain.audit import AuditAction, AuditFilter, AuditRecord
+from domain.errors import InvalidInput
 from domain.page import PageRequest
+from domain.server_settings import SignUpPolicy
 from resolvers import ids
 from resolvers.connection import After, Before, Connection, First, Last
 from resolvers.context import Info
@@ -68,6 +71,14 @@ class DeleteAccountInput:
 class SetMaintenanceInput:
     is_on: bool = strawberry.field(description="Whether there is any.")
     message: str | None = strawberry.field(default=None, description="What people are told meanwhile.")
+
+
+@strawberry.input(description="Who may make an account from now on.")
+class SetSignUpPolicyInput:
+    policy: SignUpPolicy | None = strawberry.field(
+        default=UNSET,
+        description="The policy; null takes an earlier decision back, so that the server's configuration counts.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +181,17 @@ async def set_maintenance(
         await maintenance.begin(viewer, input_.message, client=context.client)
     else:
         await maintenance.end(viewer, client=context.client)
+    return await server(info)
+
+
+async def set_sign_up_policy(
+    info: Info, input_: Annotated[SetSignUpPolicyInput, strawberry.argument(name="input", description="The policy.")]
+) -> ServerView:
+    """Decides who may make an account."""
+    context = info.context
+    if input_.policy is UNSET:
+        raise InvalidInput("Name a policy, or give null for the server's configuration.", field=("policy",))
+    await context.services.sign_up.set_policy(context.require_viewer(), input_.policy, client=context.client)
     return await server(info)
 
 

@@ -37,6 +37,7 @@ from domain.publication_service import PublicationService
 from domain.rate_limit import Rate, RateLimits
 from domain.session_service import SessionService
 from domain.settings_service import SettingsService
+from domain.sign_up import SignUp
 from domain.usage_service import UsageService
 
 K = TypeVar("K", bound=Hashable)
@@ -68,6 +69,7 @@ class Services:
     administration: AdministrationService
     privacy: PrivacyService
     maintenance: Maintenance
+    sign_up: SignUp
     is_schema_open: bool = False
     is_draining: Callable[[], bool] = lambda: False
 

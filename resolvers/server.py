@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.authentication import SignUpPolicy
+from domain.server_settings import SignUpPolicy
 from resolvers.context import Info
 
 
@@ -37,6 +37,6 @@ async def server(info: Info) -> ServerView:
         version=services.version,
         state=ServerState.DRAINING if services.is_draining() else state,
         maintenance_message=maintenance_message,
-        sign_up_policy=services.authentication.sign_up_policy,
+        sign_up_policy=await services.sign_up.get_policy(),
         offers_notion_sign_in=services.notion_authorizations.is_offered,
     )

@@ -12,7 +12,6 @@ from strawberry.types.enum import has_enum_definition
 from domain.access import Who
 from domain.account import Role, Scope
 from domain.audit import AuditAction
-from domain.authentication import SignUpPolicy
 from domain.budget import BudgetPeriod
 from domain.errors import ErrorCode
 from domain.generation import GenerationStatus, HistoryOrder
@@ -22,6 +21,7 @@ from domain.page_sync_service import SyncDirection
 from domain.provider import ModelParameter, ReasoningEffort
 from domain.provider_attempt import AttemptStatus
 from domain.publication import NotionPageState, PublicationStatus, PublishMode
+from domain.server_settings import SignUpPolicy
 from domain.usage import UsageGroup
 from resolvers.server import ServerState
 
@@ -256,6 +256,7 @@ _ENUMS: Final[Sequence[tuple[type[Enum], str, Mapping[Any, str]]]] = (
             AuditAction.GENERATIONS_EXPIRED: "Generations were deleted because their time was over.",
             AuditAction.BUDGET_SET: "A budget was set.",
             AuditAction.MAINTENANCE_CHANGED: "Maintenance was begun or ended.",
+            AuditAction.SIGN_UP_POLICY_CHANGED: "An administrator has decided who may make an account.",
             AuditAction.AUDIT_LOG_EXPORTED: "The audit log was exported.",
             AuditAction.ACCOUNT_EXPORTED: "Somebody has exported what is theirs.",
         },

@@ -389,6 +389,13 @@ class Mutation:
         access=ADMINISTER,
         description="Begin or end maintenance. What runs goes on. For administrators.",
     )
+    set_sign_up_policy = mutation(
+        resolve_administration.set_sign_up_policy,
+        ServerPayload,
+        result="server",
+        access=ADMINISTER,
+        description="Decide who may make an account, in place of the server's configuration. For administrators.",
+    )
 
 
 @strawberry.type(description="What can be watched, over WebSocket (graphql-transport-ws) or Server-Sent Events.")

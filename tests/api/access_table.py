@@ -74,6 +74,7 @@ TABLE: Final = {
     "Mutation.updateUser": administrators(id="$user", role="USER"),
     "Mutation.deleteUser": administrators(id="$user", dryRun=True),
     "Mutation.setMaintenance": administrators(isOn=False),
+    "Mutation.setSignUpPolicy": administrators(policy="OPEN"),
     "Mutation.deleteAccount": Case(
         arguments={"input": {"password": PASSWORD, "dryRun": True}},
         stranger=OK,

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from domain.authentication import SignUpPolicy
+from domain.server_settings import SignUpPolicy
 from ops.config import Config
 from tests.api.product import PASSWORD, Person, Product, product
 

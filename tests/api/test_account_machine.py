@@ -17,12 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from domain.account import Client, PasswordHasher, Viewer
-from domain.authentication import REUSE_GRACE, AuthenticationService, SignUpPolicy
+from domain.authentication import REUSE_GRACE, AuthenticationService
 from domain.errors import InvalidInput, NotFound, RateLimited, Unauthenticated
 from domain.password import PasswordRules
 from domain.secret import Secret
+from domain.server_settings import SignUpPolicy
 from domain.session_service import SessionService
 from domain.sign_in import Lifetimes, SignIn, SignIns
+from domain.sign_up import SignUp
 from domain.signing_key_service import SigningKeyService
 from integrations.cipher import AesGcmCipher
 from integrations.tokens import LEEWAY_SECONDS, SealedAccessTokens
@@ -269,7 +271,7 @@ def _service(store: PostgresStore, clock: Callable[[], datetime]) -> Authenticat
         password_rules=PasswordRules(min_chars=15, common=frozenset()),
         keys=keys,
         sign_ins=SignIns(tokens=tokens, lifetimes=lifetimes, clock=clock, new_id=uuid7),
-        sign_up_policy=SignUpPolicy.OPEN,
+        sign_up=SignUp(store=store, configured=SignUpPolicy.OPEN),
         clock=clock,
         new_id=uuid7,
     )

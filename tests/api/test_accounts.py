@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from domain.account import Client
-from domain.authentication import SignUpPolicy
+from domain.server_settings import SignUpPolicy
 from ops.config import Config
 from tests.api.graphql_socket import socket
 from tests.api.product import PASSWORD, REGISTER, product

@@ -5,8 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
-from tests.api.product import Person, Product, product
+from ops.encryption_key import EncryptionKey
+from persistence.engine import create_engine
+from tests.api.assistant import at_work
+from tests.api.product import PASSWORD, REGISTER, Person, Product, product
 
 USERS = """
 query ($first: Int, $after: String, $last: Int, $before: String, $search: String) {
@@ -29,6 +33,11 @@ mutation ($input: DeleteUserInput!) {
 MAINTENANCE = """
 mutation ($input: SetMaintenanceInput!) {
   setMaintenance(input: $input) { server { state maintenanceMessage } errors { message code field } }
+}
+"""
+SIGN_UP = """
+mutation ($input: SetSignUpPolicyInput!) {
+  setSignUpPolicy(input: $input) { server { signUpPolicy } errors { message code field } }
 }
 """
 GENERATE = """
@@ -165,6 +174,78 @@ async def test_maintenance_stops_what_is_new_and_nothing_else(database_url: str)
         payload = await root.do(MAINTENANCE, input={"isOn": False})
         assert payload["server"] == {"state": "RUNNING", "maintenanceMessage": None}
         await ada.do(GENERATE, input={"prompt": "Ants"})
+
+
+async def test_who_may_sign_up_is_decided_for_all_instances_at_once(database_url: str) -> None:
+    settings, keys = {"sign_up_policy": "INVITE"}, [EncryptionKey.generate()]
+    async with (
+        at_work(database_url, settings=settings, keys=keys) as running,
+        at_work(database_url, settings=settings, keys=keys) as other,
+    ):
+        root = await running.administrator()
+        visitor = await other.visitor()
+        await _check_sign_up(visitor, "INVITE", "ada", is_refused=True)
+        for policy, name in (("CLOSED", None), ("OPEN", "ada"), ("INVITE", None), ("OPEN", "bob"), (None, None)):
+            counts = (await root.do(SIGN_UP, input={"policy": policy}))["server"]["signUpPolicy"]
+            assert counts == (policy or "INVITE")
+            await _check_sign_up(visitor, counts, name or "eve", is_refused=name is None)
+        events = [each["details"] for each in await _audit(root, action=["SIGN_UP_POLICY_CHANGED"])]
+        configured, opened = ({"policy": "INVITE", "is_configured": True}, {"policy": "OPEN", "is_configured": False})
+        assert len(events) == 5
+        assert events[0] == {"before": opened, "after": configured}
+        assert events[-1] == {"before": configured, "after": {"policy": "CLOSED", "is_configured": False}}
+
+
+async def _check_sign_up(visitor: Person, policy: str, name: str, *, is_refused: bool) -> None:
+    assert (await visitor.ask("{ server { signUpPolicy } }"))["server"]["signUpPolicy"] == policy
+    account = {"email": f"{name}@example.org", "username": name, "password": PASSWORD}
+    if is_refused:
+        assert await visitor.fail(REGISTER, input=account) == ("FORBIDDEN", None)
+    else:
+        await visitor.do(REGISTER, input=account)
+
+
+async def test_a_sign_up_policy_is_named_or_taken_back(database_url: str) -> None:
+    async with product(database_url) as running:
+        root, ada = await running.administrator(), await running.person()
+        assert await root.fail(SIGN_UP, input={}) == ("INVALID_INPUT", ["input", "policy"])
+        assert await ada.fail(SIGN_UP, input={"policy": "CLOSED"}) == ("FORBIDDEN", None)
+        assert (await ada.ask("{ server { signUpPolicy } }"))["server"]["signUpPolicy"] == "OPEN"
+        assert await _audit(root, action=["SIGN_UP_POLICY_CHANGED"]) == []
+
+
+async def test_decisions_at_the_same_moment_are_kept_all(database_url: str) -> None:
+    async with product(database_url) as running:
+        root = await running.administrator()
+        await asyncio.gather(
+            root.do(SIGN_UP, input={"policy": "CLOSED"}),
+            root.do(MAINTENANCE, input={"isOn": True, "message": "Back at noon."}),
+            root.do(SIGN_UP, input={"policy": "CLOSED"}),
+            root.do(MAINTENANCE, input={"isOn": True, "message": "Back at noon."}),
+        )
+        server = (await root.ask("{ server { state signUpPolicy } }"))["server"]
+        assert server == {"state": "MAINTENANCE", "signUpPolicy": "CLOSED"}
+        # Each of them has seen what was decided just before.
+        for action in ("SIGN_UP_POLICY_CHANGED", "MAINTENANCE_CHANGED"):
+            last, first = await _audit(root, action=[action])
+            assert last["details"]["before"] == first["details"]["after"]
+
+
+async def test_who_is_signing_up_while_sign_up_is_closed_is_too_late(database_url: str) -> None:
+    async with product(database_url) as running:
+        root, visitor = await running.administrator(), await running.visitor()
+        engine = create_engine(database_url, pool_size=2)
+        account = {"email": "eve@example.org", "username": "eve", "password": PASSWORD}
+        async with engine.connect() as connection, connection.begin():
+            # As if this administrator's decision took its time: whoever signs up waits for it.
+            await connection.execute(text("UPDATE server_settings SET sign_up_policy = 'CLOSED'"))
+            signing_up = asyncio.create_task(visitor.fail(REGISTER, input=account))
+            async with asyncio.timeout(20), engine.connect() as looking:
+                while not await looking.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110  (there is nothing to wait for)
+                    await asyncio.sleep(0.02)
+        assert await signing_up == ("FORBIDDEN", None)
+        await engine.dispose()
+        assert (await root.ask(USERS))["users"]["totalCount"] == 1
 
 
 async def test_nobody_else_administers(database_url: str) -> None:

@@ -27,7 +27,7 @@ SEED: Final = int(os.environ.get("AUDIT_SEED") or (secrets.randbelow(1_000_000) 
 # Whatever somebody was made to do to themselves or to others, undone: so that the next question is not asked in vain.
 MENDED: Final = """
     UPDATE users SET is_active = true, role = CASE username WHEN 'root' THEN 'ADMIN' ELSE 'USER' END;
-    UPDATE server_settings SET maintenance_message = NULL;
+    UPDATE server_settings SET maintenance_message = NULL, sign_up_policy = NULL;
     UPDATE ai_providers SET is_active = true;
     DELETE FROM budget_limits;
     DELETE FROM sign_in_attempts;
