@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from domain.document import EQUATION_UNITS, Code, Divider, Document, Equation, Text, utf16_units
 from integrations import markdown_html as html
-from integrations.markdown_inline import Line
+from integrations.markdown_inline import Line, simple_text
 from integrations.markdown_languages import PLAIN, notion_language
 from integrations.markdown_losses import Loss, Losses
 from integrations.markdown_syntax import LONGEST_TEXT, Reading, unescaped
@@ -68,6 +68,7 @@ class _Parser:
         self._tree = Tree(self._losses)
         self._heading_level = 0
         self._footnotes: dict[str, deque[Token]] = {}
+        self._footnote_labels: deque[str] = deque()  # in the order of the text
 
     def document(self, markdown: str) -> Document:
         front_matter, text = _split_front_matter(self._valid(markdown))
@@ -106,17 +107,15 @@ class _Parser:
         match token.type:
             case "paragraph":
                 tree.paragraph(self._pieces(token.content))
-            case "heading_open":
-                self._heading_level = int(token.tag[1])
-            case "inline":  # between heading_open and heading_close
-                tree.heading(self._heading_level, self._pieces(token.content))
-            case "heading_close" | "alert_title_close":
+            case "item":
+                tree.item(self._pieces(token.content), checked=token.meta.get("checked"))
+            case "heading":
+                tree.heading(int(token.tag[1]), self._pieces(token.content))
+            case "alert_title_close":
                 pass
-            case "bullet_list_open":
-                tree.open_list(start=None)
-            case "ordered_list_open":
-                tree.open_list(start=int(token.attrs.get("start", 1)), delimiter=token.markup)
-            case "bullet_list_close" | "ordered_list_close":
+            case "list_open":
+                tree.open_list(start=token.meta["start"], delimiter=token.markup)
+            case "list_close":
                 tree.close(Role.LIST)
             case "list_item_open":
                 tree.open_item(checked=token.meta.get("checked"))
@@ -150,9 +149,8 @@ class _Parser:
                 raise AssertionError(other)
 
     def _pieces(self, content: str) -> list[Piece]:
-        if self._reading.is_plain(content) and "www." not in content:
-            plain = content.strip()
-            return [(Text(plain),)] if plain else []
+        if (text := simple_text(content)) is not None:
+            return [text] if text else []
         if len(content) > LONGEST_TEXT:
             self._losses[Loss.LONG_TEXT] = None
         line = Line(self._reading, self._losses, image_hosts=self._image_hosts)
@@ -192,6 +190,7 @@ class _Parser:
         if label in self._footnotes:  # the first one counts; a label with a blank is never mentioned
             label = f"{label} {len(self._footnotes)}"
         self._footnotes[label] = body
+        self._footnote_labels.append(label)
 
     def _add_footnotes(self) -> None:
         """Adds the footnotes in the order in which they are mentioned, and then those that never are."""
@@ -201,7 +200,7 @@ class _Parser:
         position = 0
         while self._footnotes:
             mentioned = self._reading.footnotes  # grows: a footnote may mention others, and even define them
-            label = mentioned[position] if position < len(mentioned) else next(iter(self._footnotes))
+            label = mentioned[position] if position < len(mentioned) else self._next_footnote()
             position += 1
             if (body := self._footnotes.pop(label, None)) is not None:
                 self._tree.open_list(start=self._reading.footnote_number(label))
@@ -209,6 +208,11 @@ class _Parser:
                 self._walk(body)
                 self._tree.close(Role.ITEM)
                 self._tree.close(Role.LIST)
+
+    def _next_footnote(self) -> str:
+        while (label := self._footnote_labels.popleft()) not in self._footnotes:
+            continue
+        return label
 
     # --- HTML
 

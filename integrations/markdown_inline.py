@@ -12,6 +12,7 @@ from domain.document import EQUATION_UNITS, Image, InlineEquation, Mark, Run, Te
 from integrations import markdown_html as html
 from integrations.markdown_links import is_image_address, is_web_address, shown_address
 from integrations.markdown_losses import Loss, Losses
+from integrations.markdown_parser import SIGNS
 from integrations.markdown_syntax import Reading, Token, normalised_address, trimmed_address
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ _TOKEN_MARKS: Final = {"strong": Mark.BOLD, "em": Mark.ITALIC, "s": Mark.STRIKET
 _WWW: Final = re.compile(r"(?<![A-Za-z0-9./@-])www\.[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:[/?#][^\s<>\"`]*)?")
 
 
+_BLANKS: Final = re.compile(r"[ \t]*")
+_SPAN: Final = re.compile(
+    r"""(\*\*?) (?=[^\W_])                                 # opens only, since a blank or a bracket is before it
+        ((?: [^\n$*\[\]\\`~_&<:!] | :(?!//) | !(?!\[) )++)
+        (?: (?<=[^\W_]) \1 (?=[ \t\n.,;:!?)]|\Z) | (?<=[:.!?)]) \1 (?=[ \t\n]|\Z) )  # closes only
+    |   ` ([^`\s] (?: [^`\n]* [^`\s] )?) ` (?!`)""",
+    re.VERBOSE,
+)
+_SPAN_MARKS: Final = {
+    "**": _shared(frozenset({Mark.BOLD})),
+    "*": _shared(frozenset({Mark.ITALIC})),
+    "`": _shared(frozenset({Mark.CODE})),
+}
 _AROUND_BREAK: Final = re.compile(r"[ \t]*\n[ \t]*")
 
 _DEEPEST_SCRIPT: Final = 4
@@ -300,6 +314,41 @@ class Line:
             self._losses[Loss.SCRIPT] = None
             self._done[start:] = [Text(f"{sign}(", *self._look), *runs]
             self._add(")")
+
+
+def simple_text(content: str) -> RichText | None:
+    """The text of a block as most are: plain, with words in bold, in italics and in code that nobody could misread.
+
+    None if there is more to it: then it is for the rules to say. Reading it by the rules would give the same.
+    """
+    if "www." in content:
+        return None
+    runs: list[Run] = []
+    plain: list[str] = []  # since the last of the runs
+    position = 0
+    while sign := SIGNS.search(content, position):
+        start = sign.start()
+        if sign[0] == "\n":
+            line = content[position:start].rstrip(" ")
+            plain += (line, "\n" if start - position - len(line) > 1 else " ")
+            position = _BLANKS.match(content, sign.end()).end()  # type: ignore[union-attr]  # it matches none as well
+            continue
+        span = _SPAN.match(content, start) if start == 0 or content[start - 1] in " \t\n(" else None
+        if span is None:
+            return None
+        plain.append(content[position:start])
+        if before := "".join(plain):
+            runs.append(Text(before))
+        plain.clear()
+        runs.append(Text(span[2] or span[3], _SPAN_MARKS[span[1] or "`"]))
+        position = span.end()
+    plain.append(content[position:])
+    if runs or len(plain) > 1:
+        if after := "".join(plain):
+            runs.append(Text(after))
+        return trimmed(runs)
+    content = content.strip()
+    return (Text(content),) if content else ()
 
 
 def _plain(tokens: Iterable[Token]) -> str:

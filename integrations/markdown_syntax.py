@@ -12,23 +12,23 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from markdown_it import MarkdownIt
-from markdown_it.common.utils import mdTrim, unescapeAll
+from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_block.table import table as is_table
 from markdown_it.token import Token
 from mdit_py_plugins.footnote.index import footnote_def
 
+from integrations.markdown_block_rules import DEEPEST_BLOCK, heading, list_block, paragraph, rule
+from integrations.markdown_parser import SIGNS, BlockParser, InlineParser
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
+    from markdown_it.utils import PresetType
 
-__all__ = ["DEEPEST_BLOCK", "LONGEST_TEXT", "Reading", "Token", "normalised_address", "trimmed_address", "unescaped"]
-
-DEEPEST_BLOCK: Final = 40
-"""Levels of quotes and lists (a list is two) before the rest is shown as written."""
-
+__all__ = ["LONGEST_TEXT", "Reading", "Token", "normalised_address", "trimmed_address", "unescaped"]
 
 LONGEST_TEXT: Final = 30_000
 """The longest text that is read in one go: some texts need much memory for each of their characters."""
@@ -51,11 +51,6 @@ class Reading:
         self._footnote_numbers: dict[str, int] = {}
         self.footnotes: list[str] = []
         self.tokens = deque(_parser().parse(markdown, self._env))
-
-    @staticmethod
-    def is_plain(content: str) -> bool:
-        """Whether a text has no character that could mean anything but itself."""
-        return _parser().inline.terminator_re.search(content) is None
 
     def inline(self, content: str) -> Iterator[Token]:
         """The tokens of the text of one block or table cell, read in parts of `LONGEST_TEXT` if it is longer."""
@@ -93,7 +88,7 @@ def _is_maze(content: str) -> bool:
         return True
     opened: list[int] = []
     steps = signs = 0
-    for sign in _parser().inline.terminator_re.finditer(content):
+    for sign in SIGNS.finditer(content):
         signs += 1
         if sign[0] == "[":
             opened.append(signs)
@@ -108,6 +103,12 @@ _PLAIN_ADDRESS: Final = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:/[\w
 
 
 class _Parser(MarkdownIt):
+    def configure(self, presets: str | PresetType, options_update: Mapping[str, Any] | None = None) -> MarkdownIt:
+        """As the library does, after putting our own parsers in place of its own."""
+        self.block = BlockParser()
+        self.inline = InlineParser()
+        return super().configure(presets, options_update)
+
     def normalizeLink(self, url: str) -> str:  # noqa: N802 (the library's name)
         """As the library does, but at once for the many addresses that need no change: taking one apart is slow."""
         return url if _PLAIN_ADDRESS.fullmatch(url) and "xn--" not in url else super().normalizeLink(url)
@@ -138,8 +139,11 @@ def _new_parser() -> MarkdownIt:
     block, inline = parser.block.ruler, parser.inline.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.enable("table")
-    block.before("table", "too_deep", _too_deep)
-    block.at("paragraph", _paragraph)
+    block.disable("lheading")
+    block.at("paragraph", paragraph)
+    block.at("heading", heading, {"alt": ["paragraph", "reference", "blockquote"]})
+    block.at("hr", rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    block.at("list", list_block, {"alt": ["paragraph", "reference", "blockquote"]})
     block.before("reference", "footnote_def", footnote_def, {"alt": ["paragraph", "reference"]})
     block.before("fence", "math_block", _math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     inline.before("escape", "math_inline", _math_inline)
@@ -159,35 +163,6 @@ def unescaped(text: str) -> str:
 
 
 # --- blocks
-
-
-def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """Shows as written what is nested deeper than `DEEPEST_BLOCK`; the library would drop it."""
-    if silent or state.level < DEEPEST_BLOCK:
-        return False
-    line = start_line + 1
-    while line < end_line and (state.isEmpty(line) or not 0 <= state.sCount[line] < state.blkIndent):
-        line += 1
-    token = state.push("too_deep", "", 0)
-    token.content = state.getLines(start_line, line, state.blkIndent, False)
-    state.line = line
-    return True
-
-
-def _paragraph(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """A paragraph as one token instead of three: they are most of all tokens, and cost time and memory."""
-    terminators = state.md.block.ruler.getRules("paragraph")
-    parent_type, state.parentType = state.parentType, "paragraph"
-    line = start_line + 1
-    while line < state.lineMax and not state.isEmpty(line):
-        is_continued = state.sCount[line] < 0 or state.sCount[line] - state.blkIndent > 3
-        if not is_continued and any(rule(state, line, state.lineMax, True) for rule in terminators):
-            break
-        line += 1
-    state.parentType = parent_type
-    state.line = line
-    state.push("paragraph", "p", 0).content = mdTrim(state.getLines(start_line, line, state.blkIndent, False))
-    return True
 
 
 def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:

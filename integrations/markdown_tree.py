@@ -24,9 +24,9 @@ from domain.document import (
     Text,
     ToDo,
 )
+from integrations.markdown_block_rules import DEEPEST_BLOCK
 from integrations.markdown_inline import joined, trimmed
 from integrations.markdown_losses import Loss, Losses
-from integrations.markdown_syntax import DEEPEST_BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +53,8 @@ _OWN_TEXT: Final = frozenset({Role.ITEM, Role.QUOTE, Role.CALLOUT})
 """Blocks whose first paragraph is their text."""
 
 _HOLDS_ONLY_PARTS: Final = (Role.LIST, Role.TABLE, Role.ROW)
+
+_HEADINGS: Final = (ProseKind.HEADING_1, ProseKind.HEADING_2, ProseKind.HEADING_3, ProseKind.HEADING_4)
 
 _DEEPEST: Final = DEEPEST_BLOCK
 """Open blocks at a time, as for Markdown; HTML that opens more opens nothing."""
@@ -108,11 +110,27 @@ class Tree:
         for piece in pieces:
             holder = self._holder()
             if isinstance(piece, Image):
-                self.add(piece)
+                holder.add(piece)
             elif holder.role in _OWN_TEXT and not holder.children and holder.text is None:
                 holder.text = piece
             else:
-                self.add(Prose(ProseKind.PARAGRAPH, piece))
+                holder.add(Prose(ProseKind.PARAGRAPH, piece))
+
+    def item(self, pieces: list[Piece], *, checked: bool | None) -> None:
+        """Adds an item of the innermost list that is no more than a paragraph."""
+        if len(pieces) != 1 or isinstance(pieces[0], Image):
+            self.open_item(checked=checked)
+            self.paragraph(pieces)
+            self.close(Role.ITEM)
+            return
+        around, holder = self._open[-1], self._holder()
+        if around.number is None and checked is None:
+            holder.add(Prose(ProseKind.BULLETED_LIST_ITEM, pieces[0]))
+            return
+        item = _Open(Role.ITEM, text=pieces[0], number=around.number, delimiter=around.delimiter, checked=checked)
+        if around.number is not None:
+            around.number += 1
+        holder.add(self._item(item, (), natural_number=holder.numbered + 1))
 
     def heading(self, level: int, pieces: Iterable[Piece]) -> None:
         """Adds a heading; images in it follow it."""
@@ -126,7 +144,7 @@ class Tree:
             else:
                 text.extend([Text(" "), *piece] if text else piece)
         if text:
-            self.add(Prose(ProseKind(f"heading_{min(level, 4)}"), tuple(joined(text))))
+            self.add(Prose(_HEADINGS[min(level, 4) - 1], tuple(joined(text))))
         for image in images:
             self.add(image)
 

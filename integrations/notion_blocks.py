@@ -68,11 +68,14 @@ _BYTES_PER_UNIT: Final = 6
 _ITEM_FRAME_BYTES: Final = 300
 """What surrounds the content and the link of a rich text item, with all marks."""
 
+_FEW_RUNS: Final = 20
+"""So few that they fit into a block whatever their characters, if each fits into an item."""
+
 _BLOCK_FRAME_BYTES: Final = 300
 """What surrounds the texts and attributes of a block."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which would make them take three times as long
 class NotionBlock:
     """A valid block with all its children, and how many of them travel with it.
 
@@ -205,6 +208,8 @@ def _nodes(block: Block) -> list[NotionBlock]:
 
 def _text_nodes(kind: str, attributes: Json, text: RichText, children: tuple[Block, ...]) -> list[NotionBlock]:
     """A block of text. What does not fit goes on in siblings, or inside it, where a sibling would get a new mark."""
+    if not children and _is_short(text):
+        return [_node(kind, attributes, text)]
     first, *rest = _arrays(text, max_bytes=_BLOCK_BYTES)
     is_heading = kind.startswith("heading_")
     if not children and (is_heading or kind == ProseKind.PARAGRAPH):
@@ -212,6 +217,13 @@ def _text_nodes(kind: str, attributes: Json, text: RichText, children: tuple[Blo
     if is_heading:
         attributes = {**attributes, "is_toggleable": True}
     return [_node(kind, attributes, first, children=_paragraphs(rest) + _siblings(children))]
+
+
+def _is_short(text: RichText) -> bool:
+    """Whether a text is clearly within all limits, as most are."""
+    return len(text) <= _FEW_RUNS and all(
+        isinstance(run, Text) and 0 < len(run.content) <= TEXT_UNITS // 2 for run in text
+    )
 
 
 def _paragraphs(texts: Iterable[RichText]) -> list[NotionBlock]:
@@ -250,7 +262,10 @@ def _node(
     own_bytes = _BLOCK_FRAME_BYTES + len(", []") * len(cells)
     if attributes:
         own_bytes += len(json.dumps(attributes))
-    own_bytes += sum(sum(map(_run_bytes, text)) for text in (rich_text or (), caption, *cells))
+    if rich_text:
+        own_bytes += sum(map(_run_bytes, rich_text))
+    for text in (caption, *cells):
+        own_bytes += sum(map(_run_bytes, text))
     leaf = NotionBlock(
         kind=kind,
         attributes=attributes,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +30,9 @@ from tests.integrations.visible_text import (
     lost_words,
 )
 from tests.standins.notion_limits import check_children
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 DATA = Path(__file__).parents[1] / "data"
 IMAGE_HOSTS = frozenset({"img.example"})
@@ -196,9 +200,9 @@ def test_nesting_of_any_depth_keeps_every_word() -> None:
 
 
 def test_a_long_paragraph_is_read_in_parts_without_losing_any_of_it() -> None:
-    markdown = " ".join(f"*word{number}*" for number in range(10_000))
+    markdown = " ".join(f"_word{number}_" for number in range(10_000))
     document = parse(markdown)
-    assert "".join(block_texts(to_notion(document))).split() == markdown.replace("*", "").split()
+    assert "".join(block_texts(to_notion(document))).split() == markdown.replace("_", "").split()
     assert document.degraded == (Loss.LONG_TEXT,)
 
 
@@ -249,6 +253,45 @@ def test_a_text_made_to_be_slow_is_not(name: str) -> None:
     document = parse(PATHOLOGICAL[name])
     assert document.blocks
     assert _violations(document) == []
+
+
+GROWING = {
+    "footnotes that nobody mentions": "[^{}]: a\n",
+    "the same footnote": "[^a]: a\n",
+    "lists of one item": "- a\n\n***\n",
+    "tasks": "- [ ] a\n",
+    "quotes": "> a\n\n",
+    "headings": "# a\n",
+    "words on lines": "a\n",
+    "rows of a table": "|a|b|\n|-|-|\n",
+    "marks around words": "**a** *b* `c` ",
+    "marks that never match": "a**b_c~d",
+    "fences": "```\na\n```\n",
+    "formulas that never end": "$$\n",
+    "definitions of links": "[{}]: /b\n",
+}
+
+
+def _steps(markdown: str) -> int:
+    """How many functions reading a text calls: unlike its time, that is the same on every machine."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        to_notion(parse(markdown))
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_twice_the_text_takes_twice_the_steps(name: str) -> None:
+    once, twice = ("".join(GROWING[name].replace("{}", str(number)) for number in range(size)) for size in (400, 800))
+    assert _steps(twice) < 2.3 * _steps(once)
 
 
 # --- made by Hypothesis
