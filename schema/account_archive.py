@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import IO, Final
@@ -47,7 +48,10 @@ async def archive(tables: Sequence[str], read: Callable[[str], AsyncIterator[Bel
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("CONTENTS.txt", _CONTENTS)
         for table in tables:
-            with file.open(f"data/{table}.ndjson", "w", force_zip64=True) as entry:
+            # With a name alone it would be of 1980; the format knows local time only.
+            described = zipfile.ZipInfo(f"data/{table}.ndjson", date_time=time.localtime()[:6])
+            described.compress_type = zipfile.ZIP_DEFLATED
+            with file.open(described, "w", force_zip64=True) as entry:
                 async for batch in read(table):
                     await asyncio.to_thread(_write_lines, entry, batch)
                     yield outlet.take()
