@@ -106,6 +106,7 @@ from persistence.notifications import WorkNotifications
 from persistence.store import PostgresStore
 from resolvers import ids
 from resolvers.context import Services
+from schema.caller import SESSION_HEADER, Callers, CookieRules
 from schema.downloads import download_routes
 from schema.endpoint import GraphQLEndpoint
 from schema.notion_callback import notion_callback_route
@@ -330,6 +331,7 @@ async def assistant(
             access_tokens=AccessTokenService(store=store, clock=utc_now, new_id=uuid7),
             rates=_rate_limits(config, stack),
             is_schema_open=config.environment is Environment.DEVELOPMENT,
+            offers_cookie_sessions=config.cookie_sessions,
             administration=administration,
             privacy=PrivacyService(store=store, authentication=authentication, administration=administration),
             maintenance=maintenance,
@@ -380,16 +382,19 @@ def _application(
     metrics: Metrics,
     health: Health,
 ) -> ASGIApp:
+    origins = frozenset(config.allowed_origins)
+    cookies = CookieRules(own_origin=config.public_url, allowed_origins=origins) if config.cookie_sessions else None
+    callers = Callers(services.authentication.authenticate, cookies=cookies)
     endpoint = GraphQLEndpoint(
         Transport(
             schema=SCHEMA,
-            authenticate=services.authentication.authenticate,
+            callers=callers,
             renew=services.authentication.renew,
             new_context=contexts_of(services),
             watch_session=sessions.watch,
             clock=utc_now,
             limits=TransportLimits.admitting_prompts_of(config.max_prompt_chars),
-            allowed_origins=frozenset(config.allowed_origins),
+            allowed_origins=origins,
         )
     )
     routes: list[BaseRoute] = [
@@ -397,7 +402,7 @@ def _application(
         WebSocketRoute("/graphql", endpoint, name="graphql-websocket"),
         notion_callback_route(services.notion_authorizations),
         jwks_route(signing_keys.published),
-        *download_routes(services),
+        *download_routes(services, callers),
         notion_webhook_route(webhooks.receive),
         *health_routes(health),
         *playground_routes(_WEB_FOLDER),
@@ -411,7 +416,15 @@ def _application(
                 CORSMiddleware,
                 allow_origins=config.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "apollo-require-preflight", "x-apollo-operation-name"],
+                # Safe because each origin is allowed by its name, never all of them.
+                allow_credentials=True,
+                allow_headers=[
+                    "authorization",
+                    "content-type",
+                    "apollo-require-preflight",
+                    "x-apollo-operation-name",
+                    SESSION_HEADER,
+                ],
                 expose_headers=["x-request-id"],
                 max_age=3600,
             )

@@ -169,7 +169,8 @@ class AuthenticationService:
         """Exchanges a refresh token for the next one and a fresh access token.
 
         A token that was exchanged before ends the whole session (RFC 9700, 4.14.2). Only the one before the newest is
-        for some seconds answered once more as it was the first time, with the newest. Raises Unauthenticated.
+        for some seconds answered once more as it was the first time, with the newest. Raises Unauthenticated, with
+        `expired` when there is a newer token that will do.
         """
         token = RefreshToken.read(refresh_token)
         now = self._clock()
@@ -185,7 +186,7 @@ class AuthenticationService:
                 again = self._sign_ins.repeat(session, user, token.raw)
                 if again is not None:
                     return again
-                raise Unauthenticated("This refresh token has just been exchanged; use the newer one.")
+                raise Unauthenticated("This refresh token has just been exchanged; use the newer one.", expired=True)
             await tx.sessions.revoke(session.id, now=now)
             await tx.audit.append(_event(AuditAction.REFRESH_TOKEN_REUSED, user, f"session:{session.id}", client))
         _log.warning("refresh_token_reused", extra={"session_id": str(token.session_id)})

@@ -26,13 +26,15 @@ _MAX_SESSIONS = 100  # of one user; a further sign-in ends the one that was not 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """What a client needs to stay signed in; `expires_at` is the access token's."""
+    """What a client needs to stay signed in; `expires_at` is the access token's, and each `ttl` counts from now."""
 
     user: User
     session_id: UUID
     access_token: Secret
     refresh_token: Secret
     expires_at: datetime
+    access_token_ttl: timedelta
+    refresh_token_ttl: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class SignIns:
         session_id = self._new_id()
         await tx.sessions.revoke_oldest(user.id, keep=_MAX_SESSIONS - 1, now=now)
         raw = session_id.bytes + secrets.token_bytes(_SECRET_BYTES)
+        session_end = now + self._lifetimes.session_idle
         await tx.sessions.add(
             Session(
                 id=session_id,
@@ -70,7 +73,7 @@ class SignIns:
                 created_at=now,
                 last_seen_at=now,
                 rotated_at=now,
-                expires_at=now + self._lifetimes.session_idle,
+                expires_at=session_end,
                 revoked_at=None,
                 user_agent=None if client.user_agent is None else client.user_agent[:_MAX_USER_AGENT_CHARS],
                 ip=client.ip,
@@ -79,22 +82,23 @@ class SignIns:
         await tx.audit.append(
             AuditEvent(action=AuditAction.SIGNED_IN, actor_id=user.id, target=f"session:{session_id}", ip=client.ip)
         )
-        return self._signed_in(user, session_id, raw, now)
+        return self._signed_in(user, session_id, raw, now, session_end=session_end)
 
     async def rotate(self, tx: Transaction, session: Session, user: User, raw: bytes) -> SignIn:
         """The next refresh token in place of the session's newest, `raw`; the session's row is locked."""
         now = self._clock()
         salt = secrets.token_bytes(_SECRET_BYTES)
         following = _following(raw, salt)
+        session_end = min(now + self._lifetimes.session_idle, session.created_at + self._lifetimes.session_absolute)
         await tx.sessions.rotate(
             session.id,
             refresh_hash=_hash_of(following),
             previous_hash=session.refresh_hash,
             rotation_salt=salt,
             now=now,
-            expires_at=min(now + self._lifetimes.session_idle, session.created_at + self._lifetimes.session_absolute),
+            expires_at=session_end,
         )
-        return self._signed_in(user, session.id, following, now)
+        return self._signed_in(user, session.id, following, now, session_end=session_end)
 
     async def renew(self, tx: Transaction, session: Session, user: User) -> SignIn:
         """A refresh token that follows from none, after which those of before are of no use; the row is locked."""
@@ -108,9 +112,9 @@ class SignIns:
         following = _following(raw, session.rotation_salt)
         if not hmac.compare_digest(_hash_of(following), session.refresh_hash):
             return None
-        return self._signed_in(user, session.id, following, self._clock())
+        return self._signed_in(user, session.id, following, self._clock(), session_end=session.expires_at)
 
-    def _signed_in(self, user: User, session_id: UUID, raw: bytes, now: datetime) -> SignIn:
+    def _signed_in(self, user: User, session_id: UUID, raw: bytes, now: datetime, *, session_end: datetime) -> SignIn:
         expires_at = now + self._lifetimes.access_token
         claims = AccessClaims(user_id=user.id, session_id=session_id, expires_at=expires_at)
         return SignIn(
@@ -119,6 +123,8 @@ class SignIns:
             access_token=self._tokens.issue(claims, now=now),
             refresh_token=Secret(base64.urlsafe_b64encode(raw).decode()),
             expires_at=expires_at,
+            access_token_ttl=self._lifetimes.access_token,
+            refresh_token_ttl=session_end - now,
         )
 
 

@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.budget import UnpricedPolicy
+from domain.origin import is_trustworthy
 from domain.secret import Secret
 from domain.server_settings import SignUpPolicy
 from domain.settings_service import MAX_SYSTEM_PROMPT_CHARS
@@ -386,6 +387,11 @@ class Config(BaseModel):
         "invitation, `CLOSED` nobody.",
     )
     access_token_ttl_seconds: Annotated[int, Ge(30), Le(86_400)] = Field(600, description="Life of an access token.")
+    cookie_sessions: bool = Field(
+        False,
+        description="Whether browsers may have their sign-in kept in cookies, by the header `X-Session: cookie`; needs "
+        "https, or localhost.",
+    )
     signing_key_days: _Days = Field(30, description="How long one key signs access tokens before the next one does.")
     refresh_token_idle_days: _Days = Field(14, description="A session ends after so many days without use.")
     refresh_token_absolute_days: _Days = Field(90, description="A session ends after so many days in any case.")
@@ -413,6 +419,16 @@ class Config(BaseModel):
         if "notion_oauth_client_id" in info.data and (info.data["notion_oauth_client_id"] is None) != (secret is None):
             raise ValueError("both NOTION_OAUTH_CLIENT_ID and NOTION_OAUTH_CLIENT_SECRET, or neither")
         return secret
+
+    @field_validator("cookie_sessions", mode="after")
+    @classmethod
+    def _cookies_are_kept(cls, is_on: bool, info: ValidationInfo) -> bool:
+        public_url = info.data.get("public_url")
+        if is_on and public_url is not None and not is_trustworthy(public_url):
+            raise ValueError(
+                "PUBLIC_URL to be an https address, or localhost: browsers keep these cookies for no other"
+            )
+        return is_on
 
     @property
     def notion_redirect_uri(self) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Protocol
 
 import strawberry
 
-from domain.account import User, Viewer
+from domain.account import User
+from domain.errors import InvalidInput, Unauthenticated
 from domain.notion import NotionConnection
 from domain.provider import ApiKey
 from domain.settings import UserSettings
@@ -38,42 +39,66 @@ class LoginInput:
 
 @strawberry.input(description="The exchange of a refresh token.")
 class RefreshSessionInput:
-    refresh_token: str = strawberry.field(description="The newest refresh token of the session.")
+    refresh_token: str | None = strawberry.field(
+        default=None,
+        description="The newest refresh token of the session; left out where a cookie holds it.",
+    )
 
 
 async def register(
     info: Info, input_: Annotated[RegisterInput, strawberry.argument(name="input", description="The account.")]
 ) -> SignIn:
     """Makes an account and signs it in."""
-    sign_in = await info.context.services.authentication.register(
-        email=input_.email,
-        username=input_.username,
-        password=input_.password,
-        invitation=input_.invitation,
-        client=info.context.client,
+    context = info.context
+    return await context.sign_in(
+        lambda: context.services.authentication.register(
+            email=input_.email,
+            username=input_.username,
+            password=input_.password,
+            invitation=input_.invitation,
+            client=context.client,
+        )
     )
-    return signed_in(info.context, sign_in)
 
 
 async def login(
     info: Info, input_: Annotated[LoginInput, strawberry.argument(name="input", description="Who signs in.")]
 ) -> SignIn:
     """Signs in."""
-    sign_in = await info.context.services.authentication.login(
-        login=input_.login, password=input_.password, client=info.context.client
+    context = info.context
+    return await context.sign_in(
+        lambda: context.services.authentication.login(
+            login=input_.login, password=input_.password, client=context.client
+        )
     )
-    return signed_in(info.context, sign_in)
 
 
 async def refresh_session(
     info: Info,
-    input_: Annotated[RefreshSessionInput, strawberry.argument(name="input", description="The token to exchange.")],
+    input_: Annotated[
+        RefreshSessionInput | None, strawberry.argument(name="input", description="The token to exchange.")
+    ] = None,
 ) -> SignIn:
-    """Exchanges a refresh token."""
-    sign_in = await info.context.services.authentication.refresh(
-        refresh_token=input_.refresh_token, client=info.context.client
-    )
-    return signed_in(info.context, sign_in)
+    """Exchanges a refresh token: the one that is given, or the cookie's."""
+    context = info.context
+    given = None if input_ is None else input_.refresh_token
+    token = _token_of_cookie(context) if given is None else given
+    try:
+        return await context.sign_in(
+            lambda: context.services.authentication.refresh(refresh_token=token, client=context.client)
+        )
+    except Unauthenticated as failure:
+        if given is None and not failure.expired:
+            context.forget_viewer()  # The cookie will not be good again, so the browser need not keep it.
+        raise
+
+
+def _token_of_cookie(context: Context) -> str:
+    if context.cookie_session is None:
+        raise InvalidInput("Give the newest refresh token of the session.", field=("refreshToken",))
+    if context.cookie_session.refresh_token is None:
+        raise Unauthenticated("Sign in first.")
+    return context.cookie_session.refresh_token.reveal()
 
 
 @strawberry.input(description="Another password in place of the viewer's.")
@@ -89,20 +114,22 @@ async def change_password(
 ) -> SignIn:
     """Changes the viewer's password."""
     context = info.context
-    sign_in = await context.services.authentication.change_password(
-        context.require_viewer(),
-        current_password=input_.current_password,
-        new_password=input_.new_password,
-        client=context.client,
+    viewer = context.require_viewer()
+    return await context.sign_in(
+        lambda: context.services.authentication.change_password(
+            viewer,
+            current_password=input_.current_password,
+            new_password=input_.new_password,
+            client=context.client,
+        )
     )
-    return signed_in(context, sign_in)
 
 
 async def logout(info: Info) -> None:
     """Ends the viewer's session."""
     context = info.context
     await context.services.authentication.logout(context.require_viewer(), client=context.client)
-    context.viewer = None
+    context.forget_viewer()
 
 
 class SignInOutcome(Protocol):
@@ -111,14 +138,18 @@ class SignInOutcome(Protocol):
     sign_in: SignIn | None
 
 
-def access_token(root: strawberry.Parent[SignInOutcome]) -> str | None:
-    """What requests are authenticated with."""
-    return None if root.sign_in is None else root.sign_in.access_token.reveal()
+def access_token(info: Info, root: strawberry.Parent[SignInOutcome]) -> str | None:
+    """What requests are authenticated with; where cookies hold it, that is to keep it from scripts."""
+    if root.sign_in is None or info.context.cookie_session is not None:
+        return None
+    return root.sign_in.access_token.reveal()
 
 
-def refresh_token(root: strawberry.Parent[SignInOutcome]) -> str | None:
-    """What is exchanged for the next access token."""
-    return None if root.sign_in is None else root.sign_in.refresh_token.reveal()
+def refresh_token(info: Info, root: strawberry.Parent[SignInOutcome]) -> str | None:
+    """What is exchanged for the next access token; where cookies hold it, that is to keep it from scripts."""
+    if root.sign_in is None or info.context.cookie_session is not None:
+        return None
+    return root.sign_in.refresh_token.reveal()
 
 
 def expires_at(root: strawberry.Parent[SignInOutcome]) -> datetime | None:
@@ -149,9 +180,3 @@ async def api_keys(info: Info) -> Sequence[ApiKey]:
 async def notion(info: Info) -> NotionConnection | None:
     """The viewer's connection to Notion."""
     return await info.context.services.notion.connection(info.context.require_viewer())
-
-
-def signed_in(context: Context, sign_in: SignIn) -> SignIn:
-    """Lets the rest of the operation speak for whom it has signed in."""
-    context.viewer = Viewer(user=sign_in.user, session_id=sign_in.session_id, authenticated_until=sign_in.expires_at)
-    return sign_in

@@ -11,7 +11,6 @@ from domain.account import Role
 from domain.account_link_service import NewAccountLink
 from domain.sign_in import SignIn
 from resolvers import ids
-from resolvers.account import signed_in
 from resolvers.context import Info
 
 
@@ -64,10 +63,11 @@ async def reset_password(
 ) -> SignIn:
     """Puts another password in place, and signs in."""
     context = info.context
-    sign_in = await context.services.account_links.reset_password(
-        secret=input_.secret, new_password=input_.new_password, client=context.client
+    return await context.sign_in(
+        lambda: context.services.account_links.reset_password(
+            secret=input_.secret, new_password=input_.new_password, client=context.client
+        )
     )
-    return signed_in(context, sign_in)
 
 
 class LinkOutcome(Protocol):

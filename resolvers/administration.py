@@ -167,7 +167,7 @@ async def delete_account(
         context.require_viewer(), password=input_.password, is_dry_run=input_.dry_run, client=context.client
     )
     if not input_.dry_run:
-        context.viewer = None
+        context.forget_viewer()
     return _deleted(deleted)
 
 

@@ -18,7 +18,7 @@ from domain.administration import AdministrationService
 from domain.api_key_service import ApiKeyService
 from domain.authentication import AuthenticationService
 from domain.budget_service import BudgetService
-from domain.errors import Unauthenticated
+from domain.errors import Conflict, Unauthenticated
 from domain.generation import Generation, Transcript
 from domain.generation_service import GenerationService
 from domain.maintenance import Maintenance
@@ -37,8 +37,10 @@ from domain.publication_service import PublicationService
 from domain.rate_limit import Rate, RateLimits
 from domain.session_service import SessionService
 from domain.settings_service import SettingsService
+from domain.sign_in import SignIn
 from domain.sign_up import SignUp
 from domain.usage_service import UsageService
+from resolvers.session_cookies import CookieSession, cookies_of, forgotten_cookies
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -71,6 +73,7 @@ class Services:
     maintenance: Maintenance
     sign_up: SignUp
     is_schema_open: bool = False
+    offers_cookie_sessions: bool = False
     is_draining: Callable[[], bool] = lambda: False
 
 
@@ -155,6 +158,10 @@ class Context:
     cost: int = 0
     # Set-Cookie headers of the answer; None where an answer has no headers of its own any more.
     cookies: list[str] | None = None
+    # What was brought of a sign-in that is kept in cookies; None where the client keeps its tokens itself.
+    cookie_session: CookieSession | None = None
+    # Why nobody is signed in, where somebody was.
+    refusal: Unauthenticated | None = None
     # What a mutation that was too much has answered.
     retry_after_seconds: int | None = None
     loaders: Loaders = field(init=False)
@@ -178,8 +185,35 @@ class Context:
     def require_viewer(self) -> Viewer:
         """Who asks. Raises Unauthenticated when nobody is signed in."""
         if self.viewer is None:
-            raise Unauthenticated("Sign in first.")
+            raise self.refusal or Unauthenticated("Sign in first.")
         return self.viewer
+
+    async def sign_in(self, sign_in: Callable[[], Awaitable[SignIn]]) -> SignIn:
+        """Signs in, and lets the rest of the operation, and the browser's cookies, speak for whom that was.
+
+        Raises Conflict, before anything is done, where the cookies could not be set.
+        """
+        if self.cookie_session is not None and self.cookies is None:
+            raise Conflict("Send this as an ordinary POST: its answer sets cookies, which a stream cannot.")
+        done = await sign_in()
+        self.viewer = Viewer(user=done.user, session_id=done.session_id, authenticated_until=done.expires_at)
+        self.refusal = None
+        if self.cookie_session is not None:
+            self._set_cookies(cookies_of(done))
+        return done
+
+    def forget_viewer(self) -> None:
+        """Nobody is signed in any more; a browser that keeps the sign-in in cookies is told so."""
+        self.viewer = None
+        self.refusal = None
+        if self.cookie_session is not None:
+            self._set_cookies(forgotten_cookies())
+
+    def _set_cookies(self, cookies: Sequence[str]) -> None:
+        if self.cookies is None:
+            return  # Signed out on a stream: what the browser keeps is of no use any more.
+        names = {each.partition("=")[0] for each in cookies}
+        self.cookies = [each for each in self.cookies if each.partition("=")[0] not in names] + list(cookies)
 
 
 Info = strawberry.Info[Context, None]

@@ -26,6 +26,7 @@ class ServerView:
     maintenance_message: str | None
     sign_up_policy: SignUpPolicy
     offers_notion_sign_in: bool
+    offers_cookie_sessions: bool
 
 
 async def server(info: Info) -> ServerView:
@@ -39,4 +40,5 @@ async def server(info: Info) -> ServerView:
         maintenance_message=maintenance_message,
         sign_up_policy=await services.sign_up.get_policy(),
         offers_notion_sign_in=services.notion_authorizations.is_offered,
+        offers_cookie_sessions=services.offers_cookie_sessions,
     )

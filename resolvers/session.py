@@ -40,7 +40,7 @@ async def revoke_session(
     session_id = ids.decode_as(ids.NodeType.SESSION, input_.id)
     await service.revoke(viewer, session_id, client=context.client)
     if session_id == viewer.session_id:
-        context.viewer = None  # Who has signed out is not told of the others.
+        context.forget_viewer()  # Who has signed out is not told of the others.
         return ()
     return await service.list_of(viewer)
 

@@ -18,7 +18,7 @@ from strawberry.schema_directive import Location
 
 from domain.access import Rule, Who
 from domain.account import Scope, User
-from domain.errors import AssistantError, NotFound
+from domain.errors import AssistantError, NotFound, Unauthenticated
 from resolvers.context import Context
 
 _STRAWBERRY_DEFINITION: Final = "strawberry-definition"
@@ -108,6 +108,8 @@ def _guarded(resolve: Resolve, rule: Rule, failed: Failed | None) -> Resolve:
         refusal = rule.find_refusal(info.context.viewer, owner_id=_owner_id(source))
         if refusal is None:
             return resolve(source, info, **arguments)
+        if isinstance(refusal, Unauthenticated):
+            refusal = info.context.refusal or refusal  # It may be known why nobody is signed in any more.
         if failed is None:
             raise refusal
         return failed(refusal)

@@ -22,34 +22,34 @@ from resolvers import ids
 from resolvers.context import Services
 from schema.access import ADMINISTER, READ
 from schema.account_archive import archive
+from schema.caller import Callers
 from schema.http import failure_response
-from schema.transport import client_of
 
 DOWNLOAD_TIMEOUT_SECONDS = 1_800.0
 MAX_DOWNLOADS = 4  # at a time, of an instance: each one that is made takes processor time from the streams
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
-Authenticate = Callable[[str | None, Client], Awaitable[Viewer | None]]
 Produce = Callable[[Viewer, Client, Request], Awaitable[AsyncIterator[bytes]]]
 
 
-def download_routes(services: Services) -> list[BaseRoute]:
-    """`/export/audit` (NDJSON; for administrators) and `/export/account` (a zip file), by GET with a bearer token."""
+def download_routes(services: Services, callers: Callers) -> list[BaseRoute]:
+    """`/export/audit` (NDJSON; for administrators) and `/export/account` (a zip file), by GET, for the signed-in.
+
+    A browser that is signed in by cookies fetches them with the header that says so: a plain link has none.
+    """
     places = asyncio.Semaphore(MAX_DOWNLOADS)
-    authenticate = services.authentication.authenticate
 
     def route(path: str, produce: Produce, rule: Rule, *, media_type: str, name: str) -> Route:
         async def endpoint(request: Request) -> Response:
-            client = client_of(request)
             try:
-                viewer = await authenticate(request.headers.get("authorization") or None, client)
-                if (refusal := rule.find_refusal(viewer)) is not None:
+                caller = await callers.of_request(request)
+                if caller.viewer is None:
+                    raise caller.refusal or Unauthenticated("Sign in first.")
+                if (refusal := rule.find_refusal(caller.viewer)) is not None:
                     raise refusal
-                if viewer is None:
-                    raise Unauthenticated("Sign in first.")
                 if places.locked():
                     raise RateLimited("Too many files are being made at the moment.", retry_after_seconds=30)
-                content = await produce(viewer, client, request)
+                content = await produce(caller.viewer, caller.client, request)
             except AssistantError as failure:
                 return failure_response(failure)
             disposition = f'attachment; filename="{name}"'

@@ -16,16 +16,17 @@ from strawberry.types.graphql import OperationType
 
 from domain.errors import AssistantError, ErrorCode
 from resolvers.context import Context
+from schema.caller import SESSION_HEADER
 from schema.errors import failure_body, find_rate_limited, is_request_error, refusal_body, response_body
 from schema.negotiation import EVENT_STREAM, GRAPHQL_JSON, JSON, Accepted, negotiate
 from schema.request import MalformedRequest, OperationRequest, decode_json, read_operation
 from schema.sse import EventStream
-from schema.transport import Transport, client_of, encode, request_id_of
+from schema.transport import Transport, encode, request_id_of
 
 BODY_TIMEOUT_SECONDS = 30.0
 _GET_OPERATIONS: Final = frozenset({OperationType.QUERY, OperationType.SUBSCRIPTION})
 # Browsers ask leave before they send these to another origin, so a page elsewhere cannot make them unseen.
-_PREFLIGHT_HEADERS: Final = ("apollo-require-preflight", "x-apollo-operation-name")
+_PREFLIGHT_HEADERS: Final = ("apollo-require-preflight", "x-apollo-operation-name", SESSION_HEADER)
 _STATUS_OF_CODE: Final = {
     ErrorCode.UNAUTHENTICATED.value: HTTPStatus.UNAUTHORIZED,
     ErrorCode.FORBIDDEN.value: HTTPStatus.FORBIDDEN,
@@ -83,9 +84,9 @@ class HttpEndpoint:
                 HTTPStatus.NOT_ACCEPTABLE, f"The answer can be {GRAPHQL_JSON}, {JSON} or {EVENT_STREAM}."
             )
         operation = await self._read(request)
-        client = client_of(request)
-        viewer = await self._transport.authenticate(request.headers.get("authorization") or None, client)
-        context = self._transport.new_context(viewer, client, request_id_of(request.scope))
+        caller = await self._transport.callers.of_request(request)
+        viewer = caller.viewer
+        context = self._transport.context_of(caller, viewer, request_id_of(request.scope))
         allowed = _GET_OPERATIONS if request.method == HTTPMethod.GET else frozenset(OperationType)
         if accepted.json is not None:
             try:

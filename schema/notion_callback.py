@@ -17,8 +17,8 @@ from domain.errors import AssistantError, ErrorCode
 from domain.notion_authorization_service import FinishedAuthorization, NotionAuthorizationService
 from domain.secret import Secret
 from resolvers.notion import BROWSER_COOKIE, CALLBACK_PATH, browser_cookie
+from schema.caller import client_of
 from schema.errors import failure_body
-from schema.transport import client_of
 
 _STYLE: Final = (
     ":root{color-scheme:light dark}"

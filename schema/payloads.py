@@ -34,12 +34,14 @@ class SessionPayload(Payload):
     access_token = strawberry.field(
         resolver=resolve_account.access_token,
         graphql_type=str | None,
-        description="Sent as `Authorization: Bearer …` with every request, and in connection_init over WebSocket.",
+        description="Sent as `Authorization: Bearer …` with every request, and in connection_init over WebSocket; null "
+        "for a client that has asked for cookies (`X-Session: cookie`), which hold it instead.",
     )
     refresh_token = strawberry.field(
         resolver=resolve_account.refresh_token,
         graphql_type=str | None,
-        description="Exchanged by refreshSession for the next pair; used again after 10 seconds, it ends the session.",
+        description="Exchanged by refreshSession for the next pair; used again after 10 seconds, it ends the session. "
+        "Null where a cookie holds it.",
     )
     expires_at = strawberry.field(
         resolver=resolve_account.expires_at,

@@ -173,7 +173,8 @@ class Mutation:
         SessionPayload,
         result="sign_in",
         access=ANYONE,
-        description="Exchange a refresh token for fresh credentials. Send it without an Authorization header.",
+        description="Exchange a refresh token, the given one or the cookie's, for fresh credentials. Send it without "
+        "an Authorization header.",
     )
     logout = mutation(resolve_account.logout, LogoutPayload, access=SESSION, description="End the viewer's session.")
     change_password = mutation(

@@ -19,3 +19,6 @@ class Server:
     offers_notion_sign_in: bool = strawberry.field(
         description="Whether Notion can be connected by signing in there, with startNotionAuthorization."
     )
+    offers_cookie_sessions: bool = strawberry.field(
+        description="Whether browsers can have their sign-in kept in cookies, by the header `X-Session: cookie`."
+    )

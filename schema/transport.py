@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import orjson
 import strawberry
-from starlette.requests import HTTPConnection
 from starlette.types import Scope
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
@@ -22,12 +21,12 @@ from domain.account import Client, Viewer
 from domain.errors import RateLimited, Unauthenticated, Unavailable
 from domain.rate_limit import Rate
 from resolvers.context import Context
+from schema.caller import Caller, Callers
 from schema.request import OperationRequest
 
 _ESCAPED_BYTES_PER_CHAR = 12  # \uXXXX\uXXXX, for a character outside the basic plane
 _ENVELOPE_BYTES = 65_536
 _MIN_REQUEST_BYTES = 1_048_576
-_MAX_USER_AGENT_CHARS = 512
 _REFUSED_POINTS = 50
 
 
@@ -66,13 +65,20 @@ class Transport:
     """The schema with everything that a transport needs to run its operations."""
 
     schema: strawberry.Schema
-    authenticate: Callable[[str | None, Client], Awaitable[Viewer | None]]
+    callers: Callers
     renew: Callable[[Viewer], Awaitable[Viewer]]
     new_context: NewContext
     watch_session: WatchSession
     clock: Callable[[], datetime]
     limits: TransportLimits = field(default_factory=TransportLimits)
     allowed_origins: frozenset[str] = frozenset()
+
+    def context_of(self, caller: Caller, viewer: Viewer | None, request_id: str) -> Context:
+        """The context of one operation of the caller's, with the viewer as they are by now."""
+        context = self.new_context(viewer, caller.client, request_id)
+        context.cookie_session = caller.cookies
+        context.refusal = caller.refusal
+        return context
 
     async def session_end(self, viewer: Viewer) -> Unauthenticated:
         """Waits until the viewer may not be served any more; tells whether by then a fresh token would help."""
@@ -149,15 +155,6 @@ async def _spend_on_refusal(result: ExecutionResult, context: Context) -> None:
     with suppress(RateLimited):
         if not any(isinstance(each.original_error, RateLimited) for each in result.errors or ()):
             await context.spend(Rate.COST, points=_REFUSED_POINTS)
-
-
-def client_of(connection: HTTPConnection) -> Client:
-    """Where a request or socket comes from."""
-    user_agent = connection.headers.get("user-agent")
-    return Client(
-        ip=None if connection.client is None else connection.client.host,
-        user_agent=None if user_agent is None else user_agent[:_MAX_USER_AGENT_CHARS],
-    )
 
 
 def request_id_of(scope: Scope) -> str:

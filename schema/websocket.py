@@ -15,10 +15,11 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from domain.account import Viewer
-from domain.errors import AssistantError, InvalidInput, RateLimited, Unauthenticated
+from domain.errors import AssistantError, Forbidden, InvalidInput, RateLimited, Unauthenticated
+from schema.caller import Caller, client_of
 from schema.errors import ErrorBody, error_bodies, failure_body, response_body
 from schema.request import MalformedRequest, OperationRequest, decode_json, read_operation
-from schema.transport import Transport, client_of, encode, request_id_of
+from schema.transport import Transport, encode, request_id_of
 
 PROTOCOL: Final = "graphql-transport-ws"
 SEND_TIMEOUT_SECONDS = 60.0
@@ -85,9 +86,8 @@ class _Connection:
     def __init__(self, socket: WebSocket, transport: Transport) -> None:
         self._socket = socket
         self._transport = transport
-        self._client = client_of(socket)
         self._request_id = request_id_of(socket.scope)
-        self._viewer: Viewer | None = None
+        self._caller = Caller(viewer=None, client=client_of(socket))
         self._is_init_received = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
@@ -145,14 +145,20 @@ class _Connection:
             await self._close(CloseCode.TOO_MANY_INITS, "Too many initialisation requests")
         self._is_init_received = True
         try:
-            self._viewer = await self._transport.authenticate(_authorization_in(payload or {}), self._client)
+            self._caller = await self._transport.callers.of_socket(self._socket, payload or {})
+            if self._caller.refusal is not None:
+                raise self._caller.refusal
         except Unauthenticated as failure:
             code = CloseCode.FORBIDDEN if failure.expired else CloseCode.UNAUTHORIZED
             await self._close(code, failure.message)
+        except Forbidden as failure:
+            await self._close(CloseCode.UNAUTHORIZED, failure.message)  # for good: a client tries again after FORBIDDEN
+        except InvalidInput as failure:
+            await self._close(CloseCode.BAD_REQUEST, failure.message)
         except AssistantError as failure:
             await self._close(CloseCode.TRY_AGAIN_LATER, failure.message)
-        if self._viewer is not None:
-            group.create_task(self._close_when_unauthenticated(self._viewer))
+        if self._caller.viewer is not None:
+            group.create_task(self._close_when_unauthenticated(self._caller.viewer))
         self._is_acknowledged = True
         await self._send({"type": "connection_ack"})
 
@@ -182,8 +188,9 @@ class _Connection:
         try:
             # An operation has a context of its own, as if it had come by HTTP: its loaders must not outlive it, and
             # whoever has lost a right since the connection was made is without it.
-            viewer = None if self._viewer is None else await self._transport.renew(self._viewer)
-            context = self._transport.new_context(viewer, self._client, self._request_id)
+            signed_in = self._caller.viewer
+            viewer = None if signed_in is None else await self._transport.renew(signed_in)
+            context = self._transport.context_of(self._caller, viewer, self._request_id)
             results = await self._transport.stream(operation, context, allowed=frozenset(OperationType))
             async with aclosing(results):
                 async for result in results:
@@ -245,15 +252,3 @@ class _Connection:
         except (WebSocketDisconnect, WebSocketDisconnected, TimeoutError) as error:
             raise _ClosedError from error
         raise _ClosedError
-
-
-def _authorization_in(payload: Mapping[str, object]) -> str | None:
-    """The value of `authorization`, however it is spelt, in the connection's params or in their `headers`."""
-    headers = payload.get("headers")
-    for place in (payload, headers if isinstance(headers, dict) else {}):
-        for name, value in place.items():
-            if name.lower() == "authorization" and value:
-                if not isinstance(value, str):
-                    raise Unauthenticated("`Authorization` must read `Bearer <access token>`.")
-                return value
-    return None

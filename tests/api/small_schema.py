@@ -25,6 +25,7 @@ from domain.errors import (
 from domain.rate_limit import Rate
 from resolvers.context import Context, Services
 from schema.access import ANYONE
+from schema.caller import Callers, CookieRules
 from schema.endpoint import GraphQLEndpoint
 from schema.executable import ExecutableSchema
 from schema.limits import DocumentLimits
@@ -168,6 +169,7 @@ def small_endpoint(
     limits: TransportLimits | None = None,
     document_limits: DocumentLimits | None = None,
     allowed_origins: frozenset[str] = frozenset(),
+    cookies: CookieRules | None = None,
 ) -> Starlette:
     """The endpoint at /graphql. The access tokens it knows are good, short, expired, revoked, down and crash."""
 
@@ -212,7 +214,7 @@ def small_endpoint(
     endpoint = GraphQLEndpoint(
         Transport(
             schema=schema,
-            authenticate=authenticate,
+            callers=Callers(authenticate, cookies=cookies),
             renew=renew,
             new_context=new_context,
             watch_session=watch_session,

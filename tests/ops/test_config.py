@@ -70,6 +70,17 @@ def test_half_a_client_at_notion_is_no_client(monkeypatch: pytest.MonkeyPatch) -
     assert "without colons" in sentence
 
 
+def test_cookies_need_an_address_that_browsers_keep_them_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    (sentence,) = _sentences(monkeypatch, COOKIE_SESSIONS="true", PUBLIC_URL="http://ai.internal:8080")
+    assert sentence == (
+        'COOKIE_SESSIONS is "true": expected PUBLIC_URL to be an https address, or localhost: browsers keep these '
+        "cookies for no other."
+    )
+    for address in ("https://ai.internal", "http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:8080", ""):
+        assert _read(monkeypatch, COOKIE_SESSIONS="true", PUBLIC_URL=address).cookie_sessions
+    assert not _read(monkeypatch, COOKIE_SESSIONS="", PUBLIC_URL="http://ai.internal").cookie_sessions
+
+
 def test_it_cannot_be_changed() -> None:
     config = Config()
     with pytest.raises(ValidationError):
