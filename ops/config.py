@@ -163,11 +163,10 @@ def _as_addresses(value: object) -> object:
         return value
     addresses = tuple(part.strip() for part in value.split(",") if part.strip())
     try:
-        for address in addresses:
-            ip_network(address, strict=False)
+        # In the one form that uvicorn understands: of 10.0.0.5/8, say, it would quietly believe nobody.
+        return tuple(str(ip_network(each, strict=False)).removesuffix("/32").removesuffix("/128") for each in addresses)
     except ValueError as error:
         raise ValueError("a comma-separated list of addresses or networks such as 10.0.0.0/8") from error
-    return addresses
 
 
 def _as_private_endpoints(value: object) -> object:

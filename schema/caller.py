@@ -136,11 +136,12 @@ def client_of(connection: HTTPConnection) -> Client:
 
 
 def _ip_of(host: str) -> str | None:
-    """The address in its usual spelling; None for what is none, which a proxy may have passed on."""
+    """The address in its one spelling; None for what is none, which a proxy may have passed on."""
     try:
-        return str(ip_address(host))
+        address = ip_address(host.partition("%")[0])  # a zone means nothing to others, and may be of any length
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _param(params: Mapping[str, object], name: str) -> object | None:

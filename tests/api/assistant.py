@@ -144,6 +144,7 @@ async def at_work(
                 on_serving=is_serving.set,
                 on_drain=product.drain,
                 drain_timeout_seconds=config.drain_timeout_seconds,
+                trusted_proxies=config.trusted_proxies,
             )
         )
         await is_serving.wait()
