@@ -393,7 +393,10 @@ def _application(
             new_context=contexts_of(services),
             watch_session=sessions.watch,
             clock=utc_now,
-            limits=TransportLimits.admitting_prompts_of(config.max_prompt_chars),
+            limits=TransportLimits.admitting(
+                max_prompt_chars=config.max_prompt_chars,
+                longest_generation=timedelta(seconds=config.generation_timeout_seconds),
+            ),
             allowed_origins=origins,
         )
     )

@@ -93,7 +93,7 @@ class PostgresUsers:
     async def has_unchanged_password(self, email: str) -> bool:
         """Whether an active account of this address has never changed its password."""
         changed = exists().where(
-            audit_log.c.action == AuditAction.PASSWORD_CHANGED.value,
+            audit_log.c.action.in_((AuditAction.PASSWORD_CHANGED.value, AuditAction.PASSWORD_RESET.value)),
             audit_log.c.target == literal("user:").concat(cast(users.c.id, Text)),
         )
         is_there = exists().where(users.c.email_key == _email_key(email), users.c.is_active, ~changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,6 +165,8 @@ class Context:
     refusal: Unauthenticated | None = None
     # What a mutation that was too much has answered.
     retry_after_seconds: int | None = None
+    # What bounds the operation on a stream.
+    patience: asyncio.Timeout | None = None
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +176,11 @@ class Context:
     def may_inspect(self) -> bool:
         """Whether the caller is told what the schema has: introspection, and what a wrong name may have meant."""
         return self.viewer is not None or self.services.is_schema_open
+
+    def wait_for_events(self) -> None:
+        """Lets the operation, a subscription, last as long as it likes."""
+        if self.patience is not None:
+            self.patience.reschedule(None)
 
     def ensure_open(self) -> None:
         """Raises RateLimited for a caller who was told a moment ago to come back later."""

@@ -21,6 +21,7 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
+from strawberry.types.graphql import OperationType
 
 from domain.errors import ErrorCode, RateLimited, Unauthenticated
 from domain.rate_limit import Rate
@@ -30,7 +31,6 @@ from schema.limits import DocumentLimits, count
 VALIDATION_FAILED: Final = "GRAPHQL_VALIDATION_FAILED"
 _RULES = (*specified_rules, MaxIntrospectionDepthRule)
 _INTROSPECTION: Final = re.compile(r"\b__(?:schema|type)\b")
-_SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 _MAX_REMEMBERED_CHARS = 262_144  # up to 250 bytes of syntax tree for each
 _MAX_REMEMBERED_QUERY_CHARS = 16_384
 
@@ -120,6 +120,8 @@ class DocumentReader(SchemaExtension):
                 context.pre_execution_errors = [GraphQLError(failure.message, original_error=failure)]
             elif self._found is not None:
                 await self._weigh(self._found)
+                if context.operation_type is OperationType.SUBSCRIPTION:
+                    context.context.wait_for_events()
         yield
 
     def _is_hidden(self, query: str) -> bool:
@@ -152,8 +154,6 @@ class DocumentReader(SchemaExtension):
     def _validate(self, schema: strawberry.Schema, query: str, document: DocumentNode) -> ValidDocument | None:
         errors = validate_document(schema._schema, document, _RULES)
         for error in errors:
-            if not self.execution_context.context.may_inspect:
-                error.message = _SUGGESTION.sub("", error.message)
             error.extensions = {"code": VALIDATION_FAILED}
         self.execution_context.pre_execution_errors = errors
         if errors:

@@ -75,7 +75,7 @@ def refusal_body(message: str, *, code: str = BAD_REQUEST) -> ErrorBody:
 
 def _error_body(error: GraphQLError) -> ErrorBody:
     body: ErrorBody = {**error.formatted}
-    cause = _cause(error)
+    cause = cause_of(error)
     match cause:
         case None:
             code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else ErrorCode.INVALID_INPUT.value
@@ -118,7 +118,7 @@ def reason_of(failure: AssistantError) -> str | None:
     return failure.reason.value if isinstance(failure, ProviderFailed | NotionFailed) else None
 
 
-def _cause(error: GraphQLError) -> Exception | None:
+def cause_of(error: GraphQLError) -> Exception | None:
     """What was really raised; None when GraphQL itself, or a scalar, found fault with the request.
 
     graphql-core wraps errors that pass through several of its stages, and raises TypeError for a resolver that breaks

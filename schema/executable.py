@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import strawberry
 from graphql import (
@@ -21,7 +23,10 @@ from strawberry.types.scalar import ScalarDefinition
 
 from schema.access import enforce_access
 from schema.documents import document_reader
+from schema.errors import cause_of
 from schema.limits import DocumentLimits
+
+_SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 
 
 class ExecutableSchema(strawberry.Schema):
@@ -49,7 +54,15 @@ class ExecutableSchema(strawberry.Schema):
         enforce_access(self._schema)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Logs nothing: Strawberry would log expected failures too, and `schema.errors` logs the others."""
+        """Takes GraphQL's guesses at names from those who may not read the schema, whatever stage has made them.
+
+        Logs nothing: Strawberry would log expected failures too, and `schema.errors` logs the others.
+        """
+        if execution_context is None or execution_context.context.may_inspect:
+            return
+        for error in errors:
+            if cause_of(error) is None:
+                error.message = _SUGGESTION.sub("", error.message)
 
 
 def _drop_null_defaults(schema: GraphQLSchema) -> None:

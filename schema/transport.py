@@ -26,6 +26,7 @@ from schema.request import OperationRequest
 
 _ESCAPED_BYTES_PER_CHAR = 12  # \uXXXX\uXXXX, for a character outside the basic plane
 _ENVELOPE_BYTES = 65_536
+OPERATION_GRACE = timedelta(minutes=1)  # for what an operation does besides waiting for its generation
 _MIN_REQUEST_BYTES = 1_048_576
 _REFUSED_POINTS = 50
 
@@ -51,13 +52,16 @@ class TransportLimits:
     max_request_bytes: int = _MIN_REQUEST_BYTES
     max_operations_per_socket: int = 20
     connection_init_timeout: timedelta = timedelta(seconds=10)
-    operation_timeout: timedelta = timedelta(minutes=11)
+    operation_timeout: timedelta = timedelta(minutes=11)  # of a query or mutation; a subscription may last
 
     @classmethod
-    def admitting_prompts_of(cls, max_prompt_chars: int) -> TransportLimits:
-        """Bounds within which the longest prompt fits, however its client escapes it."""
+    def admitting(cls, *, max_prompt_chars: int, longest_generation: timedelta) -> TransportLimits:
+        """Bounds within which the longest prompt fits, however escaped, and the longest wait for an answer."""
         needed = _ESCAPED_BYTES_PER_CHAR * max_prompt_chars + _ENVELOPE_BYTES
-        return cls(max_request_bytes=max(_MIN_REQUEST_BYTES, needed))
+        return cls(
+            max_request_bytes=max(_MIN_REQUEST_BYTES, needed),
+            operation_timeout=longest_generation + OPERATION_GRACE,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ class Transport:
                     allowed_operation_types=allowed,
                 )
         except TimeoutError as error:
-            raise Unavailable("The operation took too long, and was given up.") from error
+            raise _took_too_long() from error
         if isinstance(result, PreExecutionError):
             await _spend_on_refusal(result, context)
         return result
@@ -125,7 +129,7 @@ class Transport:
     ) -> AsyncGenerator[ExecutionResult, None]:
         """Runs any operation; what is refused before execution is the only result, a PreExecutionError.
 
-        Raises RateLimited.
+        Raises RateLimited; and where it is iterated, Unavailable for a query or mutation that takes too long.
         """
         context.ensure_open()
         results = await self.schema.stream(
@@ -137,17 +141,27 @@ class Transport:
             allowed_operation_types=allowed,
         )
         # Other kinds of results come from @defer and @stream alone, which the schema does not have.
-        return _watch_refusal(cast("AsyncGenerator[ExecutionResult, None]", results), context)
+        return self._watched(cast("AsyncGenerator[ExecutionResult, None]", results), context)
+
+    async def _watched(
+        self, results: AsyncGenerator[ExecutionResult, None], context: Context
+    ) -> AsyncGenerator[ExecutionResult, None]:
+        async with aclosing(results):
+            try:
+                # Once it is read, a subscription takes the bound away: it waits for events.
+                async with asyncio.timeout(self.limits.operation_timeout.total_seconds()) as context.patience:
+                    result = await anext(results, None)
+            except TimeoutError as error:
+                raise _took_too_long() from error
+            while result is not None:
+                if isinstance(result, PreExecutionError):
+                    await _spend_on_refusal(result, context)
+                yield result
+                result = await anext(results, None)
 
 
-async def _watch_refusal(
-    results: AsyncGenerator[ExecutionResult, None], context: Context
-) -> AsyncGenerator[ExecutionResult, None]:
-    async with aclosing(results):
-        async for result in results:
-            if isinstance(result, PreExecutionError):
-                await _spend_on_refusal(result, context)
-            yield result
+def _took_too_long() -> Unavailable:
+    return Unavailable("The operation took too long, and was given up.")
 
 
 async def _spend_on_refusal(result: ExecutionResult, context: Context) -> None:

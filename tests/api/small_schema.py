@@ -51,6 +51,7 @@ class Happenings:
     clock_ahead: timedelta = timedelta()
     news: asyncio.Event = field(default_factory=asyncio.Event)
     session_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    speak: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_ended(self, count: int) -> None:
         """Waits until this many endless subscriptions have ended."""
@@ -112,6 +113,18 @@ class Query:
         )
 
     @strawberry.field(directives=[ANYONE])
+    async def stuck(self, info: Info) -> str | None:
+        seen: Happenings = info.context.happenings
+        seen.running += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.running -= 1
+            seen.ended += 1
+            seen.news.set()
+        return None
+
+    @strawberry.field(directives=[ANYONE])
     def crash(self) -> str | None:
         raise RuntimeError("the database's password is tiger")
 
@@ -150,6 +163,11 @@ class Subscription:
             seen.running -= 1
             seen.ended += 1
             seen.news.set()
+
+    @strawberry.subscription(directives=[ANYONE])
+    async def silent(self, info: Info) -> AsyncGenerator[int, None]:
+        await info.context.happenings.speak.wait()
+        yield 1
 
     @strawberry.subscription(directives=[ANYONE])
     async def refused(self) -> AsyncGenerator[int, None]:

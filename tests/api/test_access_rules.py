@@ -98,14 +98,18 @@ def _context(scopes: frozenset[Scope] | None = None) -> Any:
         updated_at=_NOW,
     )
     viewer = Viewer(user=user, session_id=UUID(int=9), authenticated_until=_NOW, scopes=scopes)
-    return SimpleNamespace(viewer=viewer, refusal=None, may_inspect=True, spend=_spend)
+    return SimpleNamespace(viewer=viewer, refusal=None, may_inspect=True, spend=_spend, wait_for_events=_wait)
 
 
 async def _spend(_: Rate, *, points: int = 1) -> None:
     """Counted elsewhere."""
 
 
-_NOBODY = SimpleNamespace(viewer=None, refusal=None, may_inspect=True, spend=_spend)
+def _wait() -> None:
+    """Bounded elsewhere."""
+
+
+_NOBODY = SimpleNamespace(viewer=None, refusal=None, may_inspect=True, spend=_spend, wait_for_events=_wait)
 
 
 def test_the_product_declares_who_may_have_what() -> None:

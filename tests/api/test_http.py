@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -308,7 +309,7 @@ async def test_bodies_are_bounded(happenings: Happenings) -> None:
 
 
 async def test_the_longest_prompt_fits_however_it_is_escaped(happenings: Happenings) -> None:
-    limits = TransportLimits.admitting_prompts_of(200_000)
+    limits = TransportLimits.admitting(max_prompt_chars=200_000, longest_generation=timedelta(minutes=10))
     content = '{"query": "query ($n: String!) { hello(name: $n) }", "variables": {"n": "' + "\\u00e9" * 200_000 + '"}}'
     async with (
         serving(small_endpoint(happenings, limits=limits)) as address,
@@ -316,7 +317,8 @@ async def test_the_longest_prompt_fits_however_it_is_escaped(happenings: Happeni
     ):
         response = await http.post("/graphql", content=content, headers={"content-type": JSON})
     assert response.json()["data"]["hello"] == "Hello, " + "é" * 200_000 + "!"
-    assert TransportLimits.admitting_prompts_of(1).max_request_bytes == 1_048_576
+    least = TransportLimits.admitting(max_prompt_chars=1, longest_generation=timedelta(hours=1))
+    assert (least.max_request_bytes, least.operation_timeout) == (1_048_576, timedelta(minutes=61))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,33 @@ async def test_production_shows_its_schema_to_the_signed_in_only(database_url: s
         assert told[1] == "Cannot query field 'servr' on type 'Query'."
 
 
+GUESSES: dict[str, dict[str, Any]] = {
+    "query ($action: [AuditAction!]) { auditLog(filter: { action: $action }) { totalCount } }": {
+        "action": ["SIGNED_INN"]
+    },
+    "mutation ($input: LoginInput!) { login(input: $input) { errors { code } } }": {"input": {"logn": "ada"}},
+    "subscription ($id: ID!) { generationEvents(id: $id) { ... on GenerationTxt { text } } }": {"id": "x"},
+    "{ auditLog(filter: { action: [SIGNED_INN] }) { totalCount } }": {},
+    "{ auditLog(filtr: {}) { totalCount } }": {},
+}
+
+
+async def test_nobody_learns_names_of_the_schema_by_wrong_values(database_url: str) -> None:
+    config = Config.model_validate({"environment": "production", **UNLIMITED})
+    async with product(database_url, config=config) as running:
+        for person, is_told in ((await running.person("ada"), True), (await running.visitor(), False)):
+            for query, variables in GUESSES.items():
+                body = {"query": query, "variables": variables}
+                told = [await person.events(query, **variables)]
+                if not query.startswith("subscription"):
+                    told.append((await person.request(query, **variables)).json())
+                async with person.socket() as ws:
+                    await ws.send({"id": "1", "type": "subscribe", "payload": body})
+                    told.append((await ws.receive())["payload"])
+                assert all(("Did you mean" in str(each)) is is_told for each in told), (query, told)
+                assert all("SIGNED_IN'" not in str(each) for each in told if not is_told)
+
+
 async def test_development_shows_its_schema_to_everybody(http: httpx.AsyncClient, happenings: Happenings) -> None:
     query = {"query": "{ __schema { queryType { name } } helo }"}
     assert "Did you mean" in (await http.post("/graphql", json=query)).text
