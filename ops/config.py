@@ -265,7 +265,9 @@ class Config(BaseModel):
         (), description="Other origins whose pages may call the server, separated by commas."
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_as_addresses)] = Field(
-        (), description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
+        (),
+        description="Addresses or networks of proxies, and of nobody else, whose X-Forwarded-For and -Proto are "
+        "believed.",
     )
     environment: Annotated[Environment, BeforeValidator(_lower)] = Field(
         Environment.DEVELOPMENT, description="`development`, or `production`, which refuses weak configurations."

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.ops.processes import ROOT
 
-_READY = re.compile(r"^Ready at http://localhost:(\d+) ", re.MULTILINE)
+_READY = re.compile(r"^Ready at http\S+ \(playground\).*?\bport\W+(\d+)", re.MULTILINE | re.DOTALL)
 _TIMEOUT_SECONDS = 60
 
 

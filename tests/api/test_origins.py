@@ -104,6 +104,20 @@ async def test_variables_are_so_deep_and_no_deeper(http: httpx.AsyncClient, leve
     assert ("errors" in answer) is (status == 400)
 
 
+async def test_a_password_that_was_reset_is_a_changed_one(database_url: str) -> None:
+    offer = """mutation ($input: CreatePasswordResetInput!) {
+      createPasswordReset(input: $input) { secret errors { code } }
+    }"""
+    reset = "mutation ($input: ResetPasswordInput!) { resetPassword(input: $input) { errors { code } } }"
+    async with product(database_url) as running:
+        authentication = running.assistant.services.authentication
+        root, ada = await running.administrator(), await running.person("ada")
+        made = await root.do(offer, input={"userId": ada.credentials["user"]["id"]})
+        assert await authentication.has_unchanged_password("ada@example.org")
+        await ada.do(reset, input={"secret": made["secret"], "newPassword": "a quite different one, of length"})
+        assert not await authentication.has_unchanged_password("ada@example.org")
+
+
 async def test_a_password_that_was_never_changed_is_known(database_url: str) -> None:
     change = "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { errors { code } } }"
     async with product(database_url) as running:
