@@ -30,6 +30,7 @@ from domain.administration import AdministrationService
 from domain.answer_cache import AnswerCache, MemoryAnswerCache
 from domain.api_key_service import ApiKeyService
 from domain.authentication import AuthenticationService
+from domain.billing import Biller
 from domain.budget import BudgetPeriod, BudgetRules
 from domain.budget_service import BudgetService
 from domain.cipher import Cipher
@@ -251,10 +252,11 @@ async def assistant(
         publications = PublicationService(
             store=store, drafter=drafter, worker=publisher, maintenance=maintenance, clock=utc_now, new_id=uuid7
         )
+        biller = Biller(pricing)
         caller = ProviderCaller(
             store=store,
             catalog=catalog,
-            pricing=pricing,
+            biller=biller,
             logs=logs,
             telemetry=metrics,
             circuits=CircuitBreakers(BreakerPolicy(failures=config.circuit_breaker_failures), now=time.monotonic),
@@ -269,6 +271,7 @@ async def assistant(
         generator = Generator(
             store=store,
             caller=caller,
+            biller=biller,
             publisher=publisher,
             logs=logs,
             answers=answers,

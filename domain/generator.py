@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.answer_cache import AnswerCache, CachedAnswer
+from domain.billing import Biller
 from domain.errors import AssistantError, ErrorCode, ProviderFailed, Unavailable
 from domain.generation import (
     INTERRUPTED_RUN,
@@ -60,6 +61,7 @@ class Generator:
         *,
         store: Store,
         caller: ProviderCaller,
+        biller: Biller,
         publisher: PublicationWorker,
         logs: LiveLogs,
         answers: AnswerCache | None,
@@ -73,6 +75,7 @@ class Generator:
     ) -> None:
         self._store = store
         self._caller = caller
+        self._biller = biller
         self._publisher = publisher
         self._logs = logs
         self._answers = answers
@@ -362,7 +365,7 @@ class Generator:
             return
         async with self._store.begin() as tx:
             recovered = await tx.generations.recover_abandoned(now=self._clock(), policy=self._recovery)
-            await self._caller.bill_abandoned(tx, recovered)
+            await self._biller.bill_abandoned(tx, recovered)
         for generation_id in recovered:
             _log.warning("generation_recovered", extra={"generation_id": str(generation_id)})
             self._logs.notify(generation_id)

@@ -6,18 +6,17 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 from uuid import UUID
 
-from domain.billing import NOTHING, billed_usage
+from domain.billing import NOTHING, Biller, billed_usage
 from domain.circuit_breaker import CircuitBreakers
 from domain.errors import ProviderFailed, ProviderFailureReason, Unavailable
 from domain.generation import Failure, Transcript
 from domain.live_log import LiveLogs
-from domain.pricing import Pricing
 from domain.provider import (
     Finish,
     ModelRef,
@@ -27,7 +26,6 @@ from domain.provider import (
     ReasoningDelta,
     StreamEvent,
     TextDelta,
-    Usage,
     UsageReport,
 )
 from domain.provider_attempt import AttemptStatus, ProviderAttempt
@@ -37,7 +35,6 @@ from domain.run import Run
 from domain.secret import Secret
 from domain.store import Store, Transaction
 from domain.telemetry import Telemetry
-from domain.token_estimate import completed_usage
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +64,7 @@ class _Call:
 
     @property
     def line(self) -> tuple[str, str | None, bytes]:
-        """What fails as one: a provider's endpoint with one key."""
+        """What is reached as one: a provider's endpoint with one key."""
         key = b"" if self.key is None else hashlib.sha256(self.key.reveal().encode()).digest()
         return self.provider.id, self.provider.api_endpoint, key
 
@@ -84,7 +81,7 @@ class ProviderCaller:
         *,
         store: Store,
         catalog: ProviderCatalog,
-        pricing: Pricing,
+        biller: Biller,
         logs: LiveLogs,
         telemetry: Telemetry,
         circuits: CircuitBreakers,
@@ -95,7 +92,7 @@ class ProviderCaller:
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._pricing = pricing
+        self._biller = biller
         self._logs = logs
         self._telemetry = telemetry
         self._circuits = circuits
@@ -138,41 +135,10 @@ class ProviderCaller:
                 reasoning=run.log.reasoning.since(0),
             )
         return replace(
-            self._priced(attempt, provider, usage),
+            self._biller.priced(attempt, provider, usage),
             status=status,
             finished_at=max(self._clock(), attempt.started_at),
             failure=failure if status is AttemptStatus.FAILED else None,
-        )
-
-    async def bill_abandoned(self, tx: Transaction, generation_ids: Sequence[UUID]) -> None:
-        """Bills the calls of runs whose server has died: nobody has heard what they cost, so that is estimated.
-
-        Whether the last words of such a call were billed nobody knows; counted is what was stored of the answer.
-        """
-        unbilled = await tx.provider_attempts.list_unbilled(generation_ids)
-        providers = {provider.id: provider for provider in await tx.providers.list_active()}
-        for attempt in unbilled:
-            provider = providers.get(attempt.provider_id)
-            if provider is None or attempt.generation_id is None:
-                continue
-            found = await tx.generations.list_transcripts(attempt.user_id, [attempt.generation_id])
-            transcript = found[attempt.generation_id]
-            usage = completed_usage(
-                None,
-                prompt=transcript.prompt,
-                system_prompt=transcript.system_prompt,
-                text=transcript.content,
-                reasoning=transcript.reasoning,
-            )
-            await tx.provider_attempts.bill(self._priced(attempt, provider, usage))
-
-    def _priced(self, attempt: ProviderAttempt, provider: Provider, usage: Usage) -> ProviderAttempt:
-        cost = self._pricing.cost(provider, attempt.model, usage, at=attempt.started_at)
-        return replace(
-            attempt,
-            usage=usage,
-            cost=None if cost is None else cost.usd,
-            price_version=None if cost is None else cost.price_version,
         )
 
     async def _answer(self, run: Run) -> None:
@@ -253,7 +219,8 @@ class ProviderCaller:
         return None if pause_seconds is None or pause_seconds >= left_seconds else pause_seconds
 
     async def _call(self, run: Run, call: _Call) -> None:
-        with self._circuits.call(call.line, name=call.provider.name) as answered:
+        model_id = call.request.model.id
+        with self._circuits.call(call.line, model=model_id, name=call.provider.name) as answered:
             await self._open_attempt(run, call)
             async with self._catalog.adapter_of(call.provider).stream(call.provider, call.key, call.request) as events:
                 async for event in events:
@@ -318,7 +285,7 @@ class ProviderCaller:
             # A provider that was taken away altogether cannot be told of.
             if (provider := providers.get(model.provider_id)) is not None:
                 skipped = replace(
-                    self._priced(attempt, provider, NOTHING),
+                    self._biller.priced(attempt, provider, NOTHING),
                     status=AttemptStatus.SKIPPED,
                     finished_at=attempt.started_at,
                     failure=failure_of(failure),

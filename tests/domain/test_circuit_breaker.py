@@ -35,11 +35,16 @@ def circuits(clock: Clock) -> CircuitBreakers:
 
 
 def fail(
-    circuits: CircuitBreakers, line: Hashable = "a", *, reason: Reason = Reason.OVERLOADED, answers: bool = False
+    circuits: CircuitBreakers,
+    line: Hashable = "a",
+    *,
+    model: str = "m",
+    reason: Reason = Reason.OVERLOADED,
+    answers: bool = False,
 ) -> ProviderFailed:
     """The failure of a call; of its own, or CIRCUIT_OPEN."""
     try:
-        with circuits.call(line, name="A") as answered:
+        with circuits.call(line, model=model, name="A") as answered:
             if answers:
                 answered()
             raise ProviderFailed("!", reason=reason, retryable=True)
@@ -47,14 +52,14 @@ def fail(
         return failure
 
 
-def succeed(circuits: CircuitBreakers, line: Hashable = "a") -> None:
-    with circuits.call(line, name="A"):
+def succeed(circuits: CircuitBreakers, line: Hashable = "a", *, model: str = "m") -> None:
+    with circuits.call(line, model=model, name="A"):
         pass
 
 
-def open_it(circuits: CircuitBreakers, line: Hashable = "a") -> None:
+def open_it(circuits: CircuitBreakers, line: Hashable = "a", *, reason: Reason = Reason.OVERLOADED) -> None:
     for _ in range(POLICY.failures):
-        assert fail(circuits, line).reason is Reason.OVERLOADED
+        assert fail(circuits, line, reason=reason).reason is reason
 
 
 @pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.TIMEOUT, Reason.UNREACHABLE])
@@ -96,6 +101,74 @@ def test_what_breaks_off_after_it_began_to_answer_does_not_count(circuits: Circu
         assert fail(circuits, answers=True).reason is Reason.OVERLOADED
 
 
+@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.TIMEOUT])
+def test_a_model_that_is_overloaded_or_silent_does_not_lock_out_others_of_its_provider(
+    circuits: CircuitBreakers, reason: Reason
+) -> None:
+    open_it(circuits, reason=reason)
+
+    for _ in range(5):
+        succeed(circuits, model="other")
+    refused = fail(circuits)
+    assert refused.reason is Reason.CIRCUIT_OPEN
+    assert "model m of A" in refused.message
+
+
+def test_a_provider_that_cannot_be_reached_is_left_alone_with_all_its_models(
+    circuits: CircuitBreakers, clock: Clock
+) -> None:
+    for number in range(POLICY.failures):
+        assert fail(circuits, model=f"m-{number}", reason=Reason.UNREACHABLE).reason is Reason.UNREACHABLE
+
+    refused = fail(circuits, model="other")
+    assert refused.reason is Reason.CIRCUIT_OPEN
+    assert refused.message.startswith("A has failed")
+
+    clock.seconds += 10
+    with circuits.call("a", model="m", name="A"):
+        assert fail(circuits, model="other").reason is Reason.CIRCUIT_OPEN, "one call probes for all models"
+    succeed(circuits, model="other")
+
+
+@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.REJECTED, Reason.AUTHENTICATION])
+def test_any_answer_shows_that_the_provider_can_be_reached(circuits: CircuitBreakers, reason: Reason) -> None:
+    for _ in range(3):
+        fail(circuits, model="b", reason=Reason.UNREACHABLE)
+        fail(circuits, model="c", reason=Reason.UNREACHABLE)
+        fail(circuits, model=reason.value, reason=reason)
+        succeed(circuits, model=reason.value)
+
+
+def test_silence_says_nothing_of_whether_the_provider_can_be_reached(circuits: CircuitBreakers) -> None:
+    fail(circuits, reason=Reason.UNREACHABLE)
+    fail(circuits, reason=Reason.UNREACHABLE)
+    fail(circuits, reason=Reason.TIMEOUT)
+    fail(circuits, reason=Reason.UNREACHABLE)
+
+    assert fail(circuits).reason is Reason.CIRCUIT_OPEN
+
+
+def test_a_model_that_does_not_exist_says_nothing_of_another(circuits: CircuitBreakers) -> None:
+    fail(circuits)
+    fail(circuits)
+    fail(circuits, model="gone", reason=Reason.REJECTED)
+    fail(circuits)
+
+    assert fail(circuits).reason is Reason.CIRCUIT_OPEN
+
+
+def test_a_call_that_its_model_refuses_is_no_probe_of_the_provider(circuits: CircuitBreakers, clock: Clock) -> None:
+    open_it(circuits)
+    clock.seconds += 10
+    assert fail(circuits).reason is Reason.OVERLOADED  # its probe: the model is left alone for 20 seconds more
+    for _ in range(POLICY.failures):
+        fail(circuits, model="other", reason=Reason.UNREACHABLE)
+    clock.seconds += 10
+    assert "model m" in fail(circuits).message
+
+    succeed(circuits, model="other")
+
+
 def test_one_line_does_not_lock_out_another(circuits: CircuitBreakers) -> None:
     open_it(circuits, "a")
 
@@ -109,7 +182,7 @@ def test_one_call_probes_while_others_wait_and_its_first_word_closes_it(
     open_it(circuits)
     clock.seconds += 10
 
-    with circuits.call("a", name="A") as answered:
+    with circuits.call("a", model="m", name="A") as answered:
         assert fail(circuits).reason is Reason.CIRCUIT_OPEN
         answered()
         succeed(circuits)
@@ -133,7 +206,7 @@ def test_a_probe_that_fails_opens_it_for_longer_up_to_a_limit(circuits: CircuitB
 def test_a_probe_that_is_cancelled_leaves_room_for_the_next(circuits: CircuitBreakers, clock: Clock) -> None:
     open_it(circuits)
     clock.seconds += 10
-    with pytest.raises(asyncio.CancelledError), circuits.call("a", name="A"):
+    with pytest.raises(asyncio.CancelledError), circuits.call("a", model="m", name="A"):
         raise asyncio.CancelledError
 
     assert fail(circuits).reason is Reason.OVERLOADED
@@ -141,7 +214,7 @@ def test_a_probe_that_is_cancelled_leaves_room_for_the_next(circuits: CircuitBre
 
 
 def test_calls_that_were_under_way_do_not_open_it_for_longer(circuits: CircuitBreakers, clock: Clock) -> None:
-    with suppress(ProviderFailed), circuits.call("a", name="A"):
+    with suppress(ProviderFailed), circuits.call("a", model="m", name="A"):
         open_it(circuits)
         clock.seconds += 4
         raise ProviderFailed("!", reason=Reason.TIMEOUT, retryable=True)
