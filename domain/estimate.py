@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -31,11 +32,42 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedEstimate:
-    """An estimate, and whether the budgets, as they stand, would let the request run."""
+    """A request's estimates, one for each model that can come to answer, and whether the budgets would let it run now.
 
-    estimate: Estimate
+    The model that is asked first comes first. That calls fail before their first word, and what such a call may cost,
+    is in none of them.
+    """
+
+    estimates: tuple[Estimate, ...]
     is_within_budget: bool
     budgets: tuple[Budget, ...]
+
+    @property
+    def first(self) -> Estimate:
+        """That of the model that is asked first."""
+        return self.estimates[0]
+
+    @property
+    def min_cost(self) -> Decimal | None:
+        """The least, in USD, whoever answers; None when that of any is not known."""
+        known = [each.min_cost for each in self.estimates if each.min_cost is not None]
+        return min(known) if len(known) == len(self.estimates) else None
+
+    @property
+    def max_cost(self) -> Decimal | None:
+        """The most, in USD, whoever answers; None when that of any is not known."""
+        known = [each.max_cost for each in self.estimates if each.max_cost is not None]
+        return max(known) if len(known) == len(self.estimates) else None
+
+    @property
+    def reserved(self) -> Decimal | None:
+        """What a budget sets aside; see `to_reserve`."""
+        return to_reserve(self.estimates)
+
+
+def to_reserve(estimates: Sequence[Estimate]) -> Decimal | None:
+    """As much as the dearest of the models may take that can come to answer; None when no price is known."""
+    return max((each.reserved for each in estimates if each.reserved is not None), default=None)
 
 
 def estimated(

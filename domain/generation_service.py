@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from domain.answer_cache import AnswerCache, answer_key
 from domain.audit import AuditAction, AuditEvent
 from domain.budget_service import BudgetService
 from domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
-from domain.estimate import Estimate, JudgedEstimate, estimated
+from domain.estimate import Estimate, JudgedEstimate, estimated, to_reserve
 from domain.fallback import FallbackChooser, checked_fallbacks
 from domain.generation import Generation, GenerationStatus, HistoryFilter, HistoryOrder, NewGeneration, Transcript
 from domain.generation_feed import GenerationEvent, GenerationFeed
@@ -137,7 +136,7 @@ class GenerationService:
             created_at=created_at,
         )
         draft = await self._draft(viewer, request, settings, facts)
-        reserved = self._to_reserve(request, (choice, *fallback), settings)
+        reserved = to_reserve([self._estimate(request, each, settings) for each in (choice, *fallback)])
         cache_key = self._cache_key(viewer, request, choice, settings)
         answer = None
         # What is repeated on purpose is to be answered anew.
@@ -186,17 +185,21 @@ class GenerationService:
         return stored
 
     async def estimate(self, viewer: Viewer, request: GenerateContent) -> JudgedEstimate:
-        """What a request would cost, and whether the budgets would let it run. Raises InvalidInput like `start`."""
+        """What a request would cost, whoever comes to answer, and whether the budgets would let it run.
+
+        Raises InvalidInput like `start`.
+        """
         self._check(request)
         async with self._store.begin() as tx:
             settings = await tx.settings.get(viewer.user.id)
         choice = await self._catalog.choose(viewer, settings, provider_id=request.provider_id, model_id=request.model)
         check_parameters(request.parameters, choice.model)
-        estimate = self._estimate(request, choice, settings)
+        choices = (choice, *await self._fallback(viewer, request, settings, choice))
+        estimates = tuple(self._estimate(request, each, settings) for each in choices)
         budgets = await self._budgets.budgets_of(viewer.user)
         return JudgedEstimate(
-            estimate=estimate,
-            is_within_budget=self._budgets.is_admitted(budgets, estimate.reserved),
+            estimates=estimates,
+            is_within_budget=self._budgets.is_admitted(budgets, to_reserve(estimates)),
             budgets=budgets,
         )
 
@@ -390,13 +393,6 @@ class GenerationService:
             reserved_output_tokens=self._budgets.rules.reserved_output_tokens,
             at=self._clock(),
         )
-
-    def _to_reserve(
-        self, request: GenerateContent, choices: tuple[Choice, ...], settings: UserSettings
-    ) -> Decimal | None:
-        """As much as the dearest of the models may take that can come to answer; None when no price is known."""
-        found = [self._estimate(request, choice, settings).reserved for choice in choices]
-        return max((each for each in found if each is not None), default=None)
 
     def _system_prompt(self, request: GenerateContent, settings: UserSettings) -> str | None:
         """The first there is: of the request, of the settings, of the server."""

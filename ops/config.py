@@ -339,7 +339,8 @@ class Config(BaseModel):
     )
     circuit_breaker_failures: _Count = Field(
         5,
-        description="After so many outages in a row a provider is left alone for a while, with the key in question.",
+        description="After so many outages in a row a model is left alone for a while, or a provider that cannot be "
+        "reached, with that key.",
     )
     restart_interrupted: bool = Field(
         False, description="Whether an answer that a crash cut short is written anew, instead of kept as it is."

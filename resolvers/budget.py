@@ -11,12 +11,12 @@ import strawberry
 from domain.account import Role, User
 from domain.budget import Budget, BudgetPeriod
 from domain.budget_service import BudgetChange, EffectiveLimit, tightest
-from domain.estimate import JudgedEstimate
+from domain.estimate import Estimate, JudgedEstimate
 from domain.generation_service import GenerateContent
 from domain.provider import Model, Parameters
 from resolvers import ids
 from resolvers.context import Info
-from resolvers.generation import GenerationParametersInput
+from resolvers.generation import FallbackInput, GenerationParametersInput
 from resolvers.provider import ProviderView
 
 
@@ -49,6 +49,11 @@ class EstimateInput:
     )
     parameters: GenerationParametersInput | None = strawberry.field(
         default=None, description="How the model would write."
+    )
+    fallback: list[FallbackInput] | None = strawberry.field(
+        default=None,
+        description="Up to four models that would be asked when the provider is out of order; an empty list is none; "
+        "else the settings'.",
     )
 
 
@@ -94,41 +99,36 @@ async def estimate(
         model=input_.model,
         system_prompt=input_.system_prompt,
         parameters=Parameters() if input_.parameters is None else input_.parameters.to_domain(),
+        fallback=None if input_.fallback is None else tuple(each.to_domain() for each in input_.fallback),
     )
     return await info.context.services.generations.estimate(info.context.require_viewer(), request)
 
 
-def estimated_provider(root: strawberry.Parent[JudgedEstimate]) -> ProviderView:
+def estimates_of(root: strawberry.Parent[JudgedEstimate]) -> Sequence[Estimate]:
+    """That of each model that can come to answer."""
+    return root.estimates
+
+
+def estimated_provider(root: strawberry.Parent[JudgedEstimate | Estimate]) -> ProviderView:
     """Who would write it."""
-    provider = root.estimate.provider
+    provider = _one(root).provider
     return ProviderView(id=provider.id, name=provider.name)
 
 
-def estimated_model(root: strawberry.Parent[JudgedEstimate]) -> Model:
+def estimated_model(root: strawberry.Parent[JudgedEstimate | Estimate]) -> Model:
     """The model that would write it."""
-    return root.estimate.model
+    return _one(root).model
 
 
-def input_tokens(root: strawberry.Parent[JudgedEstimate]) -> int:
+def input_tokens(root: strawberry.Parent[JudgedEstimate | Estimate]) -> int:
     """Tokens of the prompt."""
-    return root.estimate.input_tokens
+    return _one(root).input_tokens
 
 
-def max_output_tokens(root: strawberry.Parent[JudgedEstimate]) -> int | None:
+def max_output_tokens(root: strawberry.Parent[JudgedEstimate | Estimate]) -> int | None:
     """Tokens of the longest answer."""
-    return root.estimate.max_output_tokens
+    return _one(root).max_output_tokens
 
 
-def min_cost(root: strawberry.Parent[JudgedEstimate]) -> Decimal | None:
-    """The least that it can cost."""
-    return root.estimate.min_cost
-
-
-def max_cost(root: strawberry.Parent[JudgedEstimate]) -> Decimal | None:
-    """The most that it can cost."""
-    return root.estimate.max_cost
-
-
-def reserved(root: strawberry.Parent[JudgedEstimate]) -> Decimal | None:
-    """What a budget would keep back."""
-    return root.estimate.reserved
+def _one(estimate: JudgedEstimate | Estimate) -> Estimate:
+    return estimate.first if isinstance(estimate, JudgedEstimate) else estimate

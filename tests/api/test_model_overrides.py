@@ -27,6 +27,18 @@ mutation Override($input: UpdateProviderInput!) {
 }
 """
 ESTIMATE = "query ($input: EstimateInput!) { estimate(input: $input) { minCost maxCost reserved isWithinBudget } }"
+MODEL_ESTIMATES = """
+query ($input: EstimateInput!) {
+  estimate(input: $input) {
+    provider { id } minCost maxCost reserved isWithinBudget models { provider { id } maxCost reserved }
+  }
+}
+"""
+SETTINGS = """
+mutation ($input: UpdateSettingsInput!) {
+  updateSettings(input: $input) { settings { fallback { provider } } errors { code message field } }
+}
+"""
 MODELS = "{ providers { id models { id inputPrice outputPrice parameters } } }"
 SPENT = "{ viewer { budget { spent reserved unpricedCount } } }"
 PRICE = {"input": "2.50", "cachedInput": "0.25", "output": "10"}
@@ -176,3 +188,62 @@ async def test_what_makes_no_sense_is_refused_by_its_place_and_changes_nothing(d
             failed = await root.fail(OVERRIDE, input={"id": "openai", "modelOverrides": overrides})
             assert failed == ("INVALID_INPUT", ["input", "modelOverrides", *place]), overrides[:2]
         assert await everything_in(database_url) == before
+
+
+async def test_an_estimate_tells_of_each_model_that_can_come_to_answer(database_url: str) -> None:
+    async with outside() as world, at_work(database_url, world, {**KEYS, "budget_user_day_usd": "5"}) as running:
+        root, ada = await running.administrator(), await running.person()
+        # A token of prompt is free, one of an answer costs half a dollar, or one.
+        for provider, model, dollars in (("openai", "gpt-6.1-sol", "0.5"), ("anthropic", "claude-haiku-5-5", "1")):
+            price = {"input": 0, "output": str(1_000_000 * Decimal(dollars))}
+            await override(root, provider, {"model": model, "price": price})
+        asked = {
+            "prompt": "Hi",
+            "provider": "openai",
+            "model": "gpt-6.1-sol",
+            "parameters": {"maxOutputTokens": 4},
+        }
+
+        alone = (await ada.ask(MODEL_ESTIMATES, input=asked))["estimate"]
+        assert [alone[name] for name in ("minCost", "maxCost", "reserved")] == ["0.0", "2.0", "2.0"]
+        assert alone["models"] == [{"provider": {"id": "openai"}, "maxCost": "2.0", "reserved": "2.0"}]
+
+        fallback = [{"provider": "anthropic", "model": "claude-haiku-5-5"}]
+        both = (await ada.ask(MODEL_ESTIMATES, input={**asked, "fallback": fallback}))["estimate"]
+        assert (both["provider"]["id"], both["maxCost"], both["reserved"]) == ("openai", "4", "4")
+        assert [(each["provider"]["id"], each["maxCost"]) for each in both["models"]] == [
+            ("openai", "2.0"),
+            ("anthropic", "4"),
+        ]
+        assert both["isWithinBudget"]
+        dear = {**asked, "parameters": {"maxOutputTokens": 6}}
+        assert (await ada.ask(MODEL_ESTIMATES, input=dear))["estimate"]["isWithinBudget"]
+        over = {**dear, "fallback": fallback}
+        assert not (await ada.ask(MODEL_ESTIMATES, input=over))["estimate"]["isWithinBudget"]
+        refused = (await ada.ask(GENERATE, input=over))["generateContent"]["errors"]
+        assert [each["code"] for each in refused] == ["QUOTA_EXCEEDED"], "as it would run"
+
+        # The settings' count for requests that say nothing, as they do when it runs.
+        await ada.do(SETTINGS, input={"fallback": fallback})
+        assert (await ada.ask(MODEL_ESTIMATES, input=asked))["estimate"]["maxCost"] == "4"
+        assert (await ada.ask(MODEL_ESTIMATES, input={**asked, "fallback": []}))["estimate"]["maxCost"] == "2.0"
+
+        unknown = [*fallback, {"provider": "openai", "model": "gpt-6.2-sol"}]
+        await override(root, "anthropic", {"model": "claude-haiku-5-5", "price": None})
+        wrong = await ada.refused(MODEL_ESTIMATES, input={**asked, "fallback": [*unknown, unknown[0]]})
+        assert (wrong["code"], wrong["field"]) == ("INVALID_INPUT", ["input", "fallback", "2"])
+
+
+async def test_a_fallback_of_unknown_price_leaves_the_bounds_unknown_and_reserves_for_the_others(
+    database_url: str,
+) -> None:
+    async with with_endpoint(database_url) as (product, _, base_url):
+        root, ada = await product.administrator(), await product.person()
+        await root.do(ADD, input={"id": "lab", "name": "The lab", "baseUrl": base_url})
+        await ada.do(ADD_KEY, input={"provider": "lab", "key": KEY})
+        await override(root, "lab", {"model": MODEL, "price": {"input": 0, "output": 1_000_000}})
+        asked = {**UNKNOWN, "parameters": {"maxOutputTokens": 2}}
+        fallback = [{"provider": "lab", "model": "deepseek-v4-pro"}]
+        found = (await ada.ask(MODEL_ESTIMATES, input={**asked, "fallback": fallback}))["estimate"]
+        assert [found[name] for name in ("minCost", "maxCost", "reserved")] == [None, None, "2"]
+        assert [each["reserved"] for each in found["models"]] == ["2", None]
