@@ -142,6 +142,7 @@ class Assistant:
     watcher: PageWatcher
     webhooks: NotionWebhookService
     feed: GenerationFeed
+    answers: AnswerCache | None
     drain_timeout_seconds: float
 
     async def drain(self) -> None:
@@ -304,7 +305,7 @@ async def assistant(
             max_prompt_chars=config.max_prompt_chars,
             system_prompt=config.system_prompt,
         )
-        administration = AdministrationService(store=store, generations=generations, clock=utc_now)
+        administration = AdministrationService(store=store, generations=generations, answers=answers, clock=utc_now)
         services = Services(
             version=VERSION,
             authentication=authentication,
@@ -355,7 +356,7 @@ async def assistant(
                 publisher.wake()
 
             notifications = WorkNotifications(database_url, on_work)
-            housekeeper = Housekeeper(store=store, clock=utc_now, retention_days=config.retention_days)
+            housekeeper = Housekeeper(store=store, clock=utc_now, answers=answers, retention_days=config.retention_days)
             workers = [
                 group.create_task(worker.run())
                 for worker in (generator, publisher, watcher, tail, sessions, signing_keys, notifications, housekeeper)
@@ -370,6 +371,7 @@ async def assistant(
                 watcher=watcher,
                 webhooks=webhooks,
                 feed=feed,
+                answers=answers,
                 drain_timeout_seconds=config.drain_timeout_seconds,
             )
             for worker in workers:

@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.account import Client, Role, User, Viewer
+from domain.answer_cache import AnswerCache
 from domain.audit import AuditAction, AuditEvent, AuditFilter, AuditRecord
 from domain.errors import Conflict, NotFound
 from domain.generation_service import GenerationService
@@ -30,9 +31,17 @@ class UserChange:
 class AdministrationService:
     """For administrators only, which is for the caller to see to."""
 
-    def __init__(self, *, store: Store, generations: GenerationService, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        generations: GenerationService,
+        answers: AnswerCache | None,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._generations = generations
+        self._answers = answers
         self._clock = clock
 
     async def list_users(self, page: PageRequest, *, search: str | None) -> Page[User]:
@@ -99,6 +108,10 @@ class AdministrationService:
         await self._generations.cancel_all(user)
         async with self._store.begin() as tx:
             user, belongings = await self._condemned(tx, user_id)
+            cache_keys: tuple[bytes, ...] = ()
+            if self._answers is not None:
+                kept_since = self._clock() - self._answers.ttl
+                cache_keys = await tx.generations.list_cache_keys(user_id, finished_after=kept_since)
             await tx.user_directory.delete(user_id)
             await tx.audit.append(
                 AuditEvent(
@@ -109,6 +122,8 @@ class AdministrationService:
                     details={"deleted": belongings},
                 )
             )
+        if self._answers is not None:
+            await self._answers.remove(cache_keys)
         return belongings
 
     async def list_audit(self, page: PageRequest, *, where: AuditFilter) -> Page[AuditRecord]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from domain.generation import Generation
 from domain.provider import Model, Parameters, Provider
 
 # An answer that takes a tenth of all the room pushes too many others out.
@@ -19,8 +20,9 @@ _LARGEST_SHARE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """A complete answer."""
+    """A complete answer, and the generation that it was written for: without that, it is nobody's any more."""
 
+    generation_id: UUID
     content: str
     reasoning: str
 
@@ -31,13 +33,24 @@ class CachedAnswer:
 
 
 class AnswerCache(Protocol):
-    """Where answers are kept for a while. It never fails: what cannot be reached has nothing and takes nothing."""
+    """Where answers are kept for a while. It never fails: what cannot be reached has nothing and takes nothing.
+
+    So it may also keep what it was told to forget, until `ttl` is over. Who finds an answer looks whether its
+    generation is still there.
+    """
+
+    @property
+    def ttl(self) -> timedelta:
+        """How long an answer is kept."""
 
     async def find(self, key: bytes) -> CachedAnswer | None:
         """The answer, if it is still there."""
 
     async def put(self, key: bytes, answer: CachedAnswer) -> None:
         """Keeps it, in place of an earlier one."""
+
+    async def remove(self, keys: Collection[bytes]) -> None:
+        """Forgets them."""
 
 
 def answer_key(
@@ -61,6 +74,11 @@ def answer_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
+def cache_keys_of(generations: Iterable[Generation]) -> frozenset[bytes]:
+    """Under which their answers may be kept."""
+    return frozenset(each.cache_key for each in generations if each.cache_key is not None)
+
+
 class MemoryAnswerCache:
     """Keeps answers in this process, so many bytes of them: those that were not asked for the longest go first."""
 
@@ -70,6 +88,11 @@ class MemoryAnswerCache:
         self._clock = clock
         self._answers: OrderedDict[bytes, tuple[datetime, CachedAnswer]] = OrderedDict()
         self._size_bytes = 0
+
+    @property
+    def ttl(self) -> timedelta:
+        """How long an answer is kept."""
+        return self._ttl
 
     @property
     def size_bytes(self) -> int:
@@ -86,6 +109,11 @@ class MemoryAnswerCache:
             return None
         self._answers.move_to_end(key)
         return answer
+
+    async def remove(self, keys: Collection[bytes]) -> None:
+        """Forgets them."""
+        for key in keys:
+            self._remove(key)
 
     async def put(self, key: bytes, answer: CachedAnswer) -> None:
         """Keeps it, in place of an earlier one; not if it is too large."""

@@ -247,6 +247,12 @@ class Generations(Protocol):
     async def add_answered(self, generation: NewGeneration, *, content: str, reasoning: str) -> None:
         """Adds one that has succeeded already, at no cost. Raises Conflict like `add`."""
 
+    async def exists(self, generation_id: UUID) -> bool:
+        """Whether it is there, whosever it is."""
+
+    async def list_cache_keys(self, user_id: UUID, *, finished_after: datetime) -> tuple[bytes, ...]:
+        """Under which the user's answers of that time may be kept."""
+
     async def find_by_idempotency_key(
         self, user_id: UUID, key: str, *, created_after: datetime
     ) -> tuple[Generation, bytes] | None:

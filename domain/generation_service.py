@@ -12,7 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.account import Client, User, Viewer
-from domain.answer_cache import AnswerCache, answer_key
+from domain.answer_cache import AnswerCache, CachedAnswer, answer_key, cache_keys_of
 from domain.audit import AuditAction, AuditEvent
 from domain.budget_service import BudgetService
 from domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
@@ -141,7 +141,7 @@ class GenerationService:
         answer = None
         # What is repeated on purpose is to be answered anew.
         if self._answers is not None and cache_key is not None and request.parent_id is None:
-            answer = await self._answers.find(cache_key)
+            answer = await self._kept_answer(self._answers, cache_key)
         generation = NewGeneration(
             id=generation_id,
             user_id=viewer.user.id,
@@ -183,6 +183,17 @@ class GenerationService:
         assert stored is not None  # noqa: S101  (added in this very transaction)
         self._runner.wake()
         return stored
+
+    async def _kept_answer(self, answers: AnswerCache, key: bytes) -> CachedAnswer | None:
+        """The answer kept under the key, unless what it was written for has been deleted."""
+        answer = await answers.find(key)
+        if answer is None:
+            return None
+        async with self._store.begin() as tx:
+            if await tx.generations.exists(answer.generation_id):
+                return answer
+        await answers.remove([key])
+        return None
 
     async def estimate(self, viewer: Viewer, request: GenerateContent) -> JudgedEstimate:
         """What a request would cost, whoever comes to answer, and whether the budgets would let it run.
@@ -329,6 +340,7 @@ class GenerationService:
         if not 1 <= len(generation_ids) <= MAX_IDS:
             raise InvalidInput(f"Give 1 to {MAX_IDS} ids.", field=("ids",))
         async with self._store.begin() as tx:
+            found = await tx.generations.find_many(viewer.user.id, generation_ids)
             deleted = await tx.generations.delete(viewer.user.id, generation_ids)
             await tx.audit.append(
                 AuditEvent(
@@ -339,6 +351,8 @@ class GenerationService:
                     details={"ids": [str(each) for each in deleted]},
                 )
             )
+        if self._answers is not None:
+            await self._answers.remove(cache_keys_of(found[each] for each in deleted))
         return deleted
 
     def _check(self, request: GenerateContent) -> None:

@@ -215,6 +215,7 @@ class Generator:
                 await self._finish(run)
             if run.is_lost:
                 self._note_loss(run)
+                await self._forget(run)
                 return
         finally:
             if self._runs.get(generation.id) is run:
@@ -231,8 +232,15 @@ class Generator:
         # Nor is that of another model, to which the request has fallen back.
         is_by_asked = attempt is not None and (attempt.provider_id, attempt.model) == (asked.provider_id, asked.model)
         if self._answers is not None and key is not None and is_complete and is_by_asked:
-            answer = CachedAnswer(content=run.log.text.since(0), reasoning=run.log.reasoning.since(0))
+            answer = CachedAnswer(
+                generation_id=asked.id, content=run.log.text.since(0), reasoning=run.log.reasoning.since(0)
+            )
             await self._answers.put(key, answer)
+
+    async def _forget(self, run: Run) -> None:
+        """Its user may have been deleted meanwhile; another owner of the run keeps what that one gets."""
+        if self._answers is not None and run.generation.cache_key is not None:
+            await self._answers.remove([run.generation.cache_key])
 
     async def _finish(self, run: Run) -> None:
         """Stores the end of the run, however long the database is away: nothing that was shown may be lost."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from domain.answer_cache import AnswerCache, cache_keys_of
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Unavailable
 from domain.notion_pace import IDLE_KEPT
@@ -24,8 +25,16 @@ ENDED_SESSIONS_KEPT = timedelta(days=30)  # for whoever looks into what happened
 class Housekeeper:
     """Clears away what nobody needs any more, once an hour in all instances together."""
 
-    def __init__(self, *, store: Store, clock: Callable[[], datetime], retention_days: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Callable[[], datetime],
+        answers: AnswerCache | None = None,
+        retention_days: int | None = None,
+    ) -> None:
         self._store = store
+        self._answers = answers
         self._clock = clock
         self._retention_days = retention_days
 
@@ -51,7 +60,9 @@ class Housekeeper:
             if not await tx.periodic_slots.claim("delete_expired", now.replace(second=0, microsecond=0)):
                 return 0
             expired = await tx.generations.list_expired(now=now, server_days=self._retention_days, size=EXPIRED_AT_ONCE)
+            cache_keys: set[bytes] = set()
             for user_id, generation_ids in expired.items():
+                cache_keys |= cache_keys_of((await tx.generations.find_many(user_id, generation_ids)).values())
                 await tx.generations.delete(user_id, generation_ids)
                 await tx.audit.append(
                     AuditEvent(
@@ -61,6 +72,8 @@ class Housekeeper:
                         details={"count": len(generation_ids)},
                     )
                 )
+        if self._answers is not None:
+            await self._answers.remove(cache_keys)
         return sum(len(generation_ids) for generation_ids in expired.values())
 
     async def purge_sessions(self) -> int:

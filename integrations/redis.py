@@ -281,10 +281,23 @@ class RedisAnswerCache:
         """Keeps it, in place of an earlier one; not if it is too large."""
         if answer.size_bytes > self._max_answer_bytes:
             return
-        written = json.dumps([answer.content, answer.reasoning], ensure_ascii=False).encode()
+        written = json.dumps([str(answer.generation_id), answer.content, answer.reasoning], ensure_ascii=False).encode()
         with suppress(Unavailable):
             async with self._door():
                 await self._client.set(self._name(key), written, ex=self._ttl)
+
+    async def remove(self, keys: Collection[bytes]) -> None:
+        """Forgets them."""
+        if not keys:
+            return
+        with suppress(Unavailable):
+            async with self._door():
+                await self._client.unlink(*(self._name(key) for key in keys))
+
+    @property
+    def ttl(self) -> timedelta:
+        """How long an answer is kept."""
+        return self._ttl
 
     async def aclose(self) -> None:
         """Closes the connections for good."""
@@ -306,8 +319,8 @@ def _answer_of(written: bytes | str) -> CachedAnswer | None:
     """The answer; None for what somebody else, or another version of this program, has put there."""
     try:
         match json.loads(written):
-            case [str(content), str(reasoning)]:
-                return CachedAnswer(content=content, reasoning=reasoning)
+            case [str(generation_id), str(content), str(reasoning)]:
+                return CachedAnswer(generation_id=UUID(generation_id), content=content, reasoning=reasoning)
     except ValueError:
         pass
     return None

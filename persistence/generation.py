@@ -65,6 +65,26 @@ class PostgresGenerations(GenerationRuns, GenerationTexts, GenerationGrowths, Ge
         # There may be a publication that has waited for it.
         await self._statements.rows(work_announced())
 
+    async def exists(self, generation_id: UUID) -> bool:
+        """Whether it is there, whosever it is."""
+        return (
+            await self._statements.row(select(content_history.c.id).where(content_history.c.id == generation_id))
+            is not None
+        )
+
+    async def list_cache_keys(self, user_id: UUID, *, finished_after: datetime) -> tuple[bytes, ...]:
+        """Under which the user's answers of that time may be kept."""
+        rows = await self._statements.rows(
+            select(content_history.c.cache_key)
+            .where(
+                content_history.c.user_id == user_id,
+                content_history.c.cache_key.is_not(None),
+                content_history.c.finished_at > finished_after,
+            )
+            .distinct()
+        )
+        return tuple(row["cache_key"] for row in rows)
+
     async def find_by_idempotency_key(
         self, user_id: UUID, key: str, *, created_after: datetime
     ) -> tuple[Generation, bytes] | None:

@@ -1,11 +1,21 @@
 """Kept answers through the API of the whole product."""
 
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from domain.housekeeping import Housekeeper
 from ops.config import Config
-from tests.api.assistant import Outside, at_work, outside, over_websocket, text_of
-from tests.api.product import Person
+from tests.api.assistant import Outside, at_work, outside, over_websocket, stored, text_of
+from tests.api.product import PASSWORD, Person
+from tests.api.test_journey import ANSWER_IN_NOTION, connect, lines_of
 from tests.standins.scenario import Finish, Scenario
+from tests.standins.valkey import Valkey, line_to, running_valkey
 
 GENERATE = """
 mutation ($input: GenerateContentInput!) {
@@ -22,6 +32,14 @@ SETTINGS = """
 mutation ($input: UpdateSettingsInput!) { updateSettings(input: $input) { settings { useCache } errors { code } } }
 """
 REGENERATE = "mutation ($input: RegenerateInput!) { regenerate(input: $input) { generation { id } errors { code } } }"
+DELETE = """
+mutation ($input: IdsInput!) { deleteGenerations(input: $input) { deletedIds errors { code message } } }
+"""
+DELETE_ACCOUNT = """
+mutation ($input: DeleteAccountInput!) {
+  deleteAccount(input: $input) { deleted { kind } errors { code message } }
+}
+"""
 BUDGET = "{ viewer { budget { spent reserved } history(first: 10) { totalCount } } }"
 KEY = {"openai_api_key": "sk-the-servers-own-0123456789"}
 
@@ -92,3 +110,107 @@ async def test_the_operator_may_share_them_or_have_none(database_url: str) -> No
         again = await generate(bob, useCache=True)
         assert (again["isCached"], again["content"]) == (True, first["content"])
     assert Config(answer_cache_ttl_seconds=0).answer_cache_ttl_seconds == 0
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as server:
+        yield server
+
+
+async def kept_in(valkey: Valkey) -> int:
+    """How many answers."""
+    client = Redis.from_url(valkey.url)
+    try:
+        return len(await client.keys("*:answer:*"))
+    finally:
+        await client.aclose()
+
+
+async def execute(database_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_an_answer_is_forgotten_with_its_generation_and_with_its_user(database_url: str, valkey: Valkey) -> None:
+    settings = {**KEY, "redis_url": valkey.url}
+    async with outside() as world, at_work(database_url, world, settings) as running:
+        ada = await running.person("ada")
+        first, other = await generate(ada, useCache=True), await generate(ada, useCache=True, prompt="Why not?")
+        assert await kept_in(valkey) == 2
+        assert (await ada.do(DELETE, input={"ids": [first["id"]]}))["deletedIds"] == [first["id"]]
+        assert await kept_in(valkey) == 1
+        assert not (await generate(ada, useCache=True))["isCached"]
+        again = await generate(ada, useCache=True, prompt="Why not?")
+        assert (again["isCached"], again["content"]) == (True, other["content"])
+
+        await execute(database_url, "UPDATE content_history SET created_at = now() - interval '9 days'")
+        later = datetime.now(UTC) + timedelta(minutes=5)
+        keeper = Housekeeper(
+            store=running.assistant.store, clock=lambda: later, answers=running.assistant.answers, retention_days=8
+        )
+        assert await keeper.delete_expired() == 3
+        assert await kept_in(valkey) == 0
+
+        await generate(ada, useCache=True)
+        bob = await running.person("bob")
+        await generate(bob, useCache=True)
+        assert await kept_in(valkey) == 2
+        await ada.do(DELETE_ACCOUNT, input={"password": PASSWORD})
+        assert await kept_in(valkey) == 1
+        assert (await generate(bob, useCache=True))["isCached"]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_an_answer_that_could_not_be_forgotten_is_not_given_any_more(database_url: str, is_shared: bool) -> None:
+    """As when it is in the memory of another instance, or Redis was away."""
+    settings = {**KEY, "answer_cache_shared": is_shared}
+    async with outside() as world, at_work(database_url, world, settings) as running:
+        ada, bob = await running.person("ada"), await running.person("bob")
+        await generate(ada, useCache=True)
+        assert (await generate(ada, useCache=True))["isCached"]
+        await execute(database_url, "DELETE FROM content_history WHERE NOT is_cached")
+        assert not (await generate(bob if is_shared else ada, useCache=True))["isCached"]
+        assert (await generate(bob if is_shared else ada, useCache=True))["isCached"]
+
+
+async def test_a_redis_that_takes_its_time_means_no_kept_answers_and_no_waiting(
+    database_url: str, valkey: Valkey
+) -> None:
+    async with outside() as world, line_to(valkey.port) as line:
+        settings = {**KEY, "redis_url": f"redis://127.0.0.1:{line.port}/0"}
+        async with at_work(database_url, world, settings) as running:
+            ada = await running.person()
+            await generate(ada, useCache=True)
+            assert (await generate(ada, useCache=True))["isCached"]
+            # Longer than any test lasts: whoever waited for its answers would not come back.
+            line.slow_down(3_600)
+            async with asyncio.timeout(60):
+                slow = await generate(ada, useCache=True)
+                assert (slow["isCached"], slow["status"]) == (False, "SUCCEEDED")
+                await ada.do(DELETE, input={"ids": [slow["id"]]})
+            line.speed_up()
+            async with asyncio.timeout(60):
+                while not (await generate(ada, useCache=True))["isCached"]:  # noqa: ASYNC110  (polled)
+                    await asyncio.sleep(0.1)
+
+
+async def test_a_kept_answer_gets_a_page_of_its_own(database_url: str) -> None:
+    async with outside() as world, at_work(database_url, world, KEY) as running:
+        ada = await running.person()
+        inbox = await connect(ada, world)
+        for is_cached in (False, True):
+            found = await generate(ada, useCache=True, publish={"parent": world.notion.address(inbox)})
+            assert found["isCached"] is is_cached
+            publication = (await stored(ada, found["id"]))["publication"]
+            assert publication["status"] == "PUBLISHED", publication
+        first, second = world.notion.pages_under(inbox)
+        assert len(answered(world)) == 1
+        assert (
+            lines_of(world.notion.children_tree(first.id))
+            == lines_of(world.notion.children_tree(second.id))
+            == ANSWER_IN_NOTION
+        )

@@ -231,7 +231,7 @@ async def test_an_estimate_tells_of_each_model_that_can_come_to_answer(database_
         unknown = [*fallback, {"provider": "openai", "model": "gpt-6.2-sol"}]
         await override(root, "anthropic", {"model": "claude-haiku-5-5", "price": None})
         wrong = await ada.refused(MODEL_ESTIMATES, input={**asked, "fallback": [*unknown, unknown[0]]})
-        assert (wrong["code"], wrong["field"]) == ("INVALID_INPUT", ["input", "fallback", "2"])
+        assert (wrong["code"], wrong["field"]) == ("INVALID_INPUT", ["fallback", "2"])
 
 
 async def test_a_fallback_of_unknown_price_leaves_the_bounds_unknown_and_reserves_for_the_others(

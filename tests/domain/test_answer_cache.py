@@ -21,6 +21,11 @@ MODEL = Model(id="m", name="M")
 ADA, BOB = UUID(int=1), UUID(int=2)
 
 
+def answer_of(size: int) -> CachedAnswer:
+    """An answer of so many characters."""
+    return CachedAnswer(generation_id=UUID(int=3), content="x" * size, reasoning="")
+
+
 def test_whatever_an_answer_depends_on_is_in_the_key() -> None:
     def key(
         provider: Provider = PROVIDER,
@@ -61,7 +66,7 @@ def test_whatever_an_answer_depends_on_is_in_the_key() -> None:
 async def test_an_answer_is_kept_for_a_while() -> None:
     now = NOW
     cache = MemoryAnswerCache(max_bytes=1_000_000, ttl=TTL, clock=lambda: now)
-    answer = CachedAnswer(content="Because.", reasoning="Hm.")
+    answer = CachedAnswer(generation_id=UUID(int=3), content="Because.", reasoning="Hm.")
     await cache.put(b"k", answer)
     assert await cache.find(b"k") == answer
     assert await cache.find(b"other") is None
@@ -70,15 +75,25 @@ async def test_an_answer_is_kept_for_a_while() -> None:
     assert cache.size_bytes == 0
 
 
+async def test_what_is_to_be_forgotten_is_gone_with_its_size() -> None:
+    cache = MemoryAnswerCache(max_bytes=1_000_000, ttl=TTL, clock=lambda: NOW)
+    assert cache.ttl == TTL
+    for key in (b"a", b"b", b"c"):
+        await cache.put(key, answer_of(10))
+    await cache.remove([b"a", b"c", b"never kept"])
+    assert [await cache.find(key) for key in (b"a", b"b", b"c")] == [None, answer_of(10), None]
+    assert cache.size_bytes == answer_of(10).size_bytes
+
+
 async def test_one_that_takes_too_much_is_not_kept() -> None:
     cache = MemoryAnswerCache(max_bytes=10_000, ttl=TTL, clock=lambda: NOW)
-    await cache.put(b"k", CachedAnswer(content="x" * 1_000, reasoning=""))
+    await cache.put(b"k", answer_of(1_000))
     assert (await cache.find(b"k"), cache.size_bytes) == (None, 0)
 
 
 async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
     cache = MemoryAnswerCache(max_bytes=7_560, ttl=TTL, clock=lambda: NOW)
-    answer = CachedAnswer(content="x" * 500, reasoning="")
+    answer = answer_of(500)
     assert answer.size_bytes == 756
     for number in range(10):
         await cache.put(bytes([number]), answer)
@@ -92,7 +107,7 @@ async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
 async def test_it_never_grows_beyond_its_bound_and_knows_its_size(puts: list[tuple[int, int]]) -> None:
     cache = MemoryAnswerCache(max_bytes=4_000, ttl=TTL, clock=lambda: NOW)
     for number, size in puts:
-        await cache.put(bytes([number]), CachedAnswer(content="x" * size, reasoning=""))
+        await cache.put(bytes([number]), answer_of(size))
         assert cache.size_bytes <= 4_000
     kept = [await cache.find(bytes([number])) for number in range(6)]
     assert cache.size_bytes == sum(each.size_bytes for each in kept if each is not None)
