@@ -132,17 +132,28 @@ class NewGeneration:
     cache_key: bytes | None = None
 
 
+_SHORT_CURSOR_BYTES = 6 + 3 * 4
+
+
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Cursor:
-    """A position in the growing log: characters of text and of reasoning already seen, in a given epoch."""
+    """A position in the growing log: characters of text and of reasoning already seen, in a given epoch.
+
+    `failed_calls` is how many calls have been told of that failed and were followed by another, in all epochs.
+    """
 
     epoch: int = 0
     text: int = 0
     reasoning: int = 0
+    failed_calls: int = 0
 
     def encode(self, generation_id: UUID) -> str:
         """The opaque form, bound to its generation."""
-        packed = generation_id.bytes[-6:] + struct.pack(">III", self.epoch, self.text, self.reasoning)
+        numbers = [self.epoch, self.text, self.reasoning]
+        if self.failed_calls:
+            # Only then: this is what versions read that knew of no such calls.
+            numbers.append(self.failed_calls)
+        packed = generation_id.bytes[-6:] + struct.pack(f">{len(numbers)}I", *numbers)
         return base64.urlsafe_b64encode(packed).decode()
 
     @classmethod
@@ -150,12 +161,13 @@ class Cursor:
         """Raises InvalidInput for what is not a cursor of this generation."""
         try:
             packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
-            epoch, text, reasoning = struct.unpack(">III", packed[6:])
+            is_short = len(packed) == _SHORT_CURSOR_BYTES
+            epoch, text, reasoning, *rest = struct.unpack(">3I" if is_short else ">4I", packed[6:])
         except (ValueError, binascii.Error, struct.error) as error:
             raise InvalidInput("`after` is not a cursor of this generation.", field=("after",)) from error
         if packed[:6] != generation_id.bytes[-6:]:
             raise InvalidInput("`after` is a cursor of another generation.", field=("after",))
-        return cls(epoch=epoch, text=text, reasoning=reasoning)
+        return cls(epoch=epoch, text=text, reasoning=reasoning, failed_calls=sum(rest))
 
 
 class ChunkKind(StrEnum):
@@ -193,11 +205,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What is stored of a running generation beyond a position: chunks that overlap it or follow it, in order."""
+    """What is stored of a running generation beyond a position: chunks that overlap it or follow it, in order.
+
+    `failed_calls` is how many calls have failed, or were not made, from the beginning on.
+    """
 
     generation_id: UUID
     status: GenerationStatus
     epoch: int
+    failed_calls: int
     chunks: tuple[Chunk, ...]
 
 

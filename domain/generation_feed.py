@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
@@ -14,6 +14,7 @@ from domain.account import Viewer
 from domain.errors import NotFound, RateLimited, Unavailable
 from domain.generation import Cursor, Generation
 from domain.live_log import LiveLogs
+from domain.provider_attempt import ProviderAttempt, failed_and_followed
 from domain.publication import Publication
 from domain.store import Store, Transaction
 
@@ -43,6 +44,14 @@ class ReasoningAdded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed:
+    """A call has failed, or was not made, before anything was shown; another follows."""
+
+    cursor: str
+    attempt: ProviderAttempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
     """Everything shown so far is void."""
 
@@ -66,7 +75,7 @@ class Finished:
     generation: Generation
 
 
-GenerationEvent: TypeAlias = TextAdded | ReasoningAdded | Restarted | PublicationChanged | Finished
+GenerationEvent: TypeAlias = TextAdded | ReasoningAdded | CallFailed | Restarted | PublicationChanged | Finished
 
 
 class GenerationFeed:
@@ -126,9 +135,16 @@ class GenerationFeed:
             log = self._logs.find(generation.id)
             if log is not None:
                 is_final, epoch, growth = False, log.epoch, log.beyond(cursor)
+                failed: Sequence[ProviderAttempt] = ()
+                if (count := log.failed_calls) > cursor.failed_calls:
+                    failed = (await self._failed_calls(generation))[:count]
             else:
                 generation, growth = await self._stored_growth(generation.id, cursor)
                 is_final, epoch = generation.status.is_final, generation.epoch
+                failed = await self._failed_calls(generation)
+            for attempt in failed[cursor.failed_calls :]:
+                cursor = replace(cursor, failed_calls=cursor.failed_calls + 1)
+                yield CallFailed(cursor=cursor.encode(generation.id), attempt=attempt)
             for event, position in _events(generation.id, cursor, epoch, *growth):
                 cursor = position
                 yield event
@@ -143,6 +159,11 @@ class GenerationFeed:
         if progress is None:
             raise NotFound("The generation has been deleted.")
         return progress.generation, (progress.is_restarted, progress.text, progress.reasoning)
+
+    async def _failed_calls(self, generation: Generation) -> tuple[ProviderAttempt, ...]:
+        ids = [generation.id]
+        found = await self._patiently(lambda tx: tx.provider_attempts.list_by_generation(generation.user_id, ids))
+        return failed_and_followed(found.get(generation.id, ()), generation.status)
 
     async def _follow_publication(
         self, cursor: str, generation_id: UUID, news: asyncio.Event
@@ -183,7 +204,7 @@ def _events(
     """The events that lead on from the cursor, each with the position after it."""
     if is_restarted:
         was_shown = cursor.text > 0 or cursor.reasoning > 0
-        cursor = Cursor(epoch=epoch)
+        cursor = replace(cursor, epoch=epoch, text=0, reasoning=0)
         if was_shown:
             yield Restarted(cursor=cursor.encode(generation_id), reason=_RESTART_REASON), cursor
     if reasoning:

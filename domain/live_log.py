@@ -50,14 +50,16 @@ class GrowingText:
 class LiveLog:
     """What one running generation has written in its present epoch.
 
-    A copy of another instance's log may lag behind it, so a cursor beyond a copy's end is only early.
+    A copy of another instance's log may lag behind it, so a cursor beyond a copy's end is only early. `failed_calls` is
+    how many calls have failed by now and are followed by another, in all epochs; the store tells which.
     """
 
-    __slots__ = ("epoch", "is_copy", "reasoning", "text")
+    __slots__ = ("epoch", "failed_calls", "is_copy", "reasoning", "text")
 
     def __init__(self, epoch: int, *, is_copy: bool = False) -> None:
         self.epoch = epoch
         self.is_copy = is_copy
+        self.failed_calls = 0
         self.text = GrowingText()
         self.reasoning = GrowingText()
 

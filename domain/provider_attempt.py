@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from domain.generation import Failure
+from domain.generation import Failure, GenerationStatus
 from domain.provider import Usage
 
 
@@ -60,6 +60,17 @@ class ProviderAttempt:
         if self.finished_at is None:
             return None
         return round((self.finished_at - self.started_at).total_seconds() * 1000)
+
+
+# Ended without an answer, and not by somebody's wish: another call follows, unless the generation has ended with it.
+FAILING = frozenset({AttemptStatus.FAILED, AttemptStatus.SKIPPED})
+
+
+def failed_and_followed(attempts: Sequence[ProviderAttempt], status: GenerationStatus) -> tuple[ProviderAttempt, ...]:
+    """Those of a generation's calls, oldest first, that failed, or were not made, and did not end it."""
+    failed = tuple(each for each in attempts if each.status in FAILING)
+    has_ended_it = status.is_final and failed[-1:] == tuple(attempts)[-1:] and failed and failed[-1].retry_at is None
+    return failed[:-1] if has_ended_it else failed
 
 
 class ProviderAttempts(Protocol):

@@ -28,7 +28,7 @@ from domain.provider import (
     TextDelta,
     UsageReport,
 )
-from domain.provider_attempt import AttemptStatus, ProviderAttempt
+from domain.provider_attempt import AttemptStatus, ProviderAttempt, failed_and_followed
 from domain.provider_catalog import ProviderCatalog
 from domain.retry_policy import Jitter, RetryPolicy
 from domain.run import Run
@@ -145,6 +145,10 @@ class ProviderCaller:
         generation = run.generation
 
         async def read(tx: Transaction) -> Transcript:
+            if generation.fence > 1:
+                earlier = await tx.provider_attempts.list_by_generation(generation.user_id, [generation.id])
+                failed = failed_and_followed(earlier.get(generation.id, ()), generation.status)
+                self._note_failed_calls(run, len(failed))
             return (await tx.generations.list_transcripts(generation.user_id, [generation.id]))[generation.id]
 
         transcript = await self._patiently(read)
@@ -172,7 +176,7 @@ class ProviderCaller:
         try:
             call = await self._prepared(run, model, transcript, is_last_resort=is_last_resort)
         except ProviderFailed as failure:
-            await self._note_skipped(run, model, failure)
+            await self._note_skipped(run, model, failure, is_last_resort=is_last_resort)
             return failure
         retries = 0
         while True:
@@ -180,7 +184,7 @@ class ProviderCaller:
                 await self._call(run, call)
             except ProviderFailed as failure:
                 if failure.reason is Reason.CIRCUIT_OPEN:
-                    await self._note_skipped(run, model, failure)
+                    await self._note_skipped(run, model, failure, is_last_resort=is_last_resort)
                     return failure
                 if run.is_shown or not failure.retryable:
                     raise
@@ -276,25 +280,33 @@ class ProviderCaller:
         await self._patiently(lambda tx: tx.provider_attempts.close(ended))
         run.attempt = None
         self._note_end(run, ended)
+        self._note_failed_calls(run, run.log.failed_calls + 1)
 
-    async def _note_skipped(self, run: Run, model: ModelRef, failure: ProviderFailed) -> None:
+    async def _note_skipped(self, run: Run, model: ModelRef, failure: ProviderFailed, *, is_last_resort: bool) -> None:
         attempt = self._new_attempt(run, provider_id=model.provider_id, model=model.model)
 
-        async def store(tx: Transaction) -> None:
+        async def store(tx: Transaction) -> bool:
             providers = {provider.id: provider for provider in await tx.providers.list_all()}
             # A provider that was taken away altogether cannot be told of.
-            if (provider := providers.get(model.provider_id)) is not None:
-                skipped = replace(
-                    self._biller.priced(attempt, provider, NOTHING),
-                    status=AttemptStatus.SKIPPED,
-                    finished_at=attempt.started_at,
-                    failure=failure_of(failure),
-                )
-                await tx.provider_attempts.open(attempt, fence=run.generation.fence)
-                await tx.provider_attempts.close(skipped)
+            if (provider := providers.get(model.provider_id)) is None:
+                return False
+            skipped = replace(
+                self._biller.priced(attempt, provider, NOTHING),
+                status=AttemptStatus.SKIPPED,
+                finished_at=attempt.started_at,
+                failure=failure_of(failure),
+            )
+            is_held = await tx.provider_attempts.open(attempt, fence=run.generation.fence)
+            await tx.provider_attempts.close(skipped)
+            return is_held
 
-        await self._patiently(store)
+        if await self._patiently(store) and not is_last_resort:
+            self._note_failed_calls(run, run.log.failed_calls + 1)
         self._note_end(run, replace(attempt, status=AttemptStatus.SKIPPED, failure=failure_of(failure)))
+
+    def _note_failed_calls(self, run: Run, count: int) -> None:
+        run.log.failed_calls = count
+        self._logs.notify(run.generation.id)
 
     def _new_attempt(self, run: Run, *, provider_id: str, model: str) -> ProviderAttempt:
         return ProviderAttempt(

@@ -107,6 +107,9 @@ class RemoteTail:
                 self._logs.close(growth.generation_id)
             return
         if log is None or log.epoch != growth.epoch:
-            self._logs.open(growth.generation_id, epoch=growth.epoch, is_copy=True)
+            log = self._logs.open(growth.generation_id, epoch=growth.epoch, is_copy=True)
+        if log.failed_calls < growth.failed_calls:
+            log.failed_calls = growth.failed_calls
+            self._logs.notify(growth.generation_id)
         for chunk in growth.chunks:
             self._append(chunk)

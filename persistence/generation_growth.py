@@ -18,13 +18,15 @@ from sqlalchemy import (
     case,
     func,
     select,
+    true,
     union_all,
 )
 
 from domain.generation import Chunk, ChunkKind, Cursor, GenerationStatus, Growth
+from domain.provider_attempt import FAILING
 from persistence.generation_row import IS_RUNNING
 from persistence.statements import Statements, values_table
-from persistence.tables import content_history, generation_chunks
+from persistence.tables import content_history, generation_chunks, provider_attempts
 
 _POSITION_OF: Final = {ChunkKind.TEXT: "text", ChunkKind.REASONING: "reasoning"}
 
@@ -45,17 +47,23 @@ class GenerationGrowths:
             reasoning=(Integer(), [cursor.reasoning for cursor in cursors]),
         )
         chunk = union_all(*(_beyond(known, kind) for kind in ChunkKind)).lateral("chunk")
+        failed = _failed_calls().lateral("failed")
         rows = await self._statements.rows(
             select(
                 content_history.c.id,
                 content_history.c.status,
                 content_history.c.epoch,
                 content_history.c.fence,
+                failed.c.size.label("failed_calls"),
                 chunk.c.kind,
                 chunk.c.start,
                 chunk.c.text,
             )
-            .select_from(known.join(content_history, content_history.c.id == known.c.id).outerjoin(chunk, IS_RUNNING))
+            .select_from(
+                known.join(content_history, content_history.c.id == known.c.id)
+                .join(failed, true())
+                .outerjoin(chunk, IS_RUNNING)
+            )
             .order_by(content_history.c.id, chunk.c.start)
         )
         return tuple(
@@ -63,6 +71,7 @@ class GenerationGrowths:
                 generation_id=generation_id,
                 status=GenerationStatus(status),
                 epoch=epoch,
+                failed_calls=failed_calls,
                 chunks=tuple(
                     Chunk(
                         generation_id=generation_id,
@@ -76,10 +85,24 @@ class GenerationGrowths:
                     if row["kind"] is not None
                 ),
             )
-            for (generation_id, status, epoch), group in groupby(
-                rows, key=lambda row: (row["id"], row["status"], row["epoch"])
+            for (generation_id, status, epoch, failed_calls), group in groupby(
+                rows, key=lambda row: (row["id"], row["status"], row["epoch"], row["failed_calls"])
             )
         )
+
+
+def _failed_calls() -> Select[int]:
+    """How many calls have failed, or were not made, as long as it runs."""
+    return (
+        select(func.count().label("size"))
+        .select_from(provider_attempts)
+        .where(
+            provider_attempts.c.generation_id == content_history.c.id,
+            provider_attempts.c.status.in_([status.value for status in FAILING]),
+            IS_RUNNING,
+        )
+        .correlate(content_history)
+    )
 
 
 def _beyond(known: TableValuedAlias, kind: ChunkKind) -> Select[tuple[str, int, str]]:

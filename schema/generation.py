@@ -166,6 +166,20 @@ class GenerationReasoning(Positioned):
         return isinstance(value, feed.ReasoningAdded)
 
 
+@strawberry.type(
+    description="A call to a provider has failed, or was not made, before anything of the answer was shown, and "
+    "another follows: of the same model at `attempt.retryAt`, or else, at once, of the next of `Generation.fallback`. "
+    "Who connects again with a cursor is told of no call twice."
+)
+class GenerationAttemptFailed(Positioned):
+    attempt: ProviderAttempt = strawberry.field(description="The call, with why it has failed.")
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        """Called by GraphQL to tell events apart."""
+        return isinstance(value, feed.CallFailed)
+
+
 @strawberry.type(description="Everything shown so far is void; the text begins anew.")
 class GenerationRestarted(Positioned):
     reason: str = strawberry.field(description="Why.")
@@ -197,6 +211,11 @@ class GenerationFinished(Positioned):
 
 
 GenerationEvent = Annotated[
-    GenerationText | GenerationReasoning | GenerationRestarted | PublicationChanged | GenerationFinished,
+    GenerationText
+    | GenerationReasoning
+    | GenerationAttemptFailed
+    | GenerationRestarted
+    | PublicationChanged
+    | GenerationFinished,
     strawberry.union("GenerationEvent", description="Something that happens to a generation."),
 ]

@@ -1,5 +1,6 @@
 """The rules for input: what is accepted as it is, and what is turned away with its field."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -88,6 +89,10 @@ def test_a_page_has_20_items_unless_told_otherwise() -> None:
 def test_a_position_in_the_text_survives_its_encoding() -> None:
     cursor = Cursor(epoch=3, text=123_456, reasoning=7)
     assert Cursor.decode(cursor.encode(ID), ID) == cursor
+    after_failures = replace(cursor, failed_calls=4)
+    assert Cursor.decode(after_failures.encode(ID), ID) == after_failures
+    # Without any it is as short as versions read it that know of none.
+    assert len(cursor.encode(ID)) < len(after_failures.encode(ID))
 
 
 @pytest.mark.parametrize("cursor", ["", "AAAA", "!", Cursor(text=1).encode(OTHER_ID), Cursor().encode(ID) + "AAAA"])

@@ -300,6 +300,8 @@ class Tab:
             case "GenerationFinished":
                 self.finished = event["generation"]
                 assert self.finished["content"] == self.text
+            case "GenerationAttemptFailed":
+                pass
             case other:
                 raise AssertionError(f"an event of type {other}")
         self.cursor = event["cursor"]

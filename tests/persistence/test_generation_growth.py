@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,8 +13,10 @@ from uuid_utils.compat import uuid7
 
 from domain.account import User
 from domain.generation import Chunk, ChunkKind, Cursor, Generation, GenerationStatus, Growth
+from domain.provider_attempt import AttemptStatus
 from persistence.store import PostgresStore
 from tests.persistence.samples import (
+    FAILURE,
     LATER,
     add,
     add_finished,
@@ -23,6 +26,7 @@ from tests.persistence.samples import (
     claim,
     finish,
     new_generation,
+    open_attempt,
 )
 
 
@@ -107,5 +111,29 @@ async def test_a_restarted_run_is_read_from_its_beginning(store: PostgresStore, 
     growth = (await _growth(store, {run.id: Cursor(epoch=0, text=11)}))[run.id]
 
     assert growth == Growth(
-        generation_id=run.id, status=GenerationStatus.RUNNING, epoch=1, chunks=(chunk(again, 0, "Anew"),)
+        generation_id=run.id,
+        status=GenerationStatus.RUNNING,
+        epoch=1,
+        failed_calls=0,
+        chunks=(chunk(again, 0, "Anew"),),
     )
+
+
+async def test_calls_that_failed_are_counted_from_the_beginning_on_while_it_runs(
+    store: PostgresStore, ada: User
+) -> None:
+    run, other = await add_running(store, ada), await add_running(store, ada)
+    for status in (AttemptStatus.FAILED, AttemptStatus.CANCELLED, AttemptStatus.SKIPPED, AttemptStatus.FAILED):
+        attempt = await open_attempt(store, run)
+        failure = None if status is AttemptStatus.CANCELLED else FAILURE
+        async with store.begin() as tx:
+            await tx.provider_attempts.close(replace(attempt, status=status, finished_at=LATER, failure=failure))
+    await open_attempt(store, run)
+    await append(store, chunk(run, 0, "One "), chunk(run, 4, "two"))
+
+    growths = await _growth(store, {run.id: Cursor(), other.id: Cursor()})
+    assert [growths[each].failed_calls for each in (run.id, other.id)] == [3, 0]
+    assert len(growths[run.id].chunks) == 2
+
+    await finish(store, run)
+    assert (await _growth(store, {run.id: Cursor()}))[run.id].failed_calls == 0, "from now on the store tells"
