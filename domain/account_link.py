@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.account import Role
+from domain.page import Page, PageRequest
 from domain.secret import Secret
 
 _SECRET_BYTES = 32
@@ -26,7 +27,7 @@ class LinkPurpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountLink:
-    """A link without its secret, of which only SHA-256 is stored.
+    """A link without its secret, of which only SHA-256 is stored. One that was used stays until it would have run out.
 
     An invitation has the role of the account to be made, a password's reset has its user.
     """
@@ -38,6 +39,12 @@ class AccountLink:
     created_by: UUID
     created_at: datetime
     expires_at: datetime
+    used_at: datetime | None = None
+
+    @property
+    def target(self) -> str:
+        """As the audit log names what is done with it."""
+        return f"account_link:{self.id}"
 
 
 def new_link_secret() -> tuple[Secret, bytes]:
@@ -55,13 +62,25 @@ class AccountLinks(Protocol):
     """The links that have been made."""
 
     async def add(self, link: AccountLink, *, secret_hash: bytes) -> None:
-        """Stores a new one; an earlier one for the same user's password is void."""
+        """Stores a new one; an earlier one for the same user's password that was not used is deleted."""
 
     async def find_good(self, secret_hash: bytes, purpose: LinkPurpose, *, now: datetime) -> AccountLink | None:
         """One that was not used, has not run out, and whose maker is still an active administrator."""
 
-    async def use(self, link_id: UUID) -> bool:
-        """Makes it void; False when it was before."""
+    async def use(self, link_id: UUID, *, now: datetime) -> bool:
+        """Makes it void; False when it is not good any more."""
+
+    async def list_page(self, page: PageRequest, *, now: datetime) -> Page[AccountLink]:
+        """A page of those that have not run out and whose maker is still an active administrator, the newest first."""
+
+    async def count(self, *, now: datetime) -> int:
+        """How many these are."""
+
+    async def withdraw(self, link_id: UUID, *, now: datetime) -> AccountLink | None:
+        """Deletes one of these that was not used; None when there is no such one."""
+
+    async def withdraw_all_by(self, user_id: UUID) -> int:
+        """Deletes all that a user has made and nobody has used; answers how many."""
 
     async def purge(self, *, expired_before: datetime) -> int:
         """Deletes those that ran out before then; answers how many."""

@@ -12,6 +12,7 @@ from domain.account import Client, PasswordHasher, Role, Viewer
 from domain.account_link import AccountLink, LinkPurpose, hash_of_link, new_link_secret
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import InvalidInput, NotFound
+from domain.page import Page, PageRequest
 from domain.password import PasswordRules
 from domain.secret import Secret
 from domain.sign_in import SignIn, SignIns
@@ -25,9 +26,9 @@ _GONE: Final = "This link is not valid, or not any more. Ask the administrator f
 class NewAccountLink:
     """A link that was just made, with what is shown this once."""
 
+    link: AccountLink
     secret: Secret
     url: Secret
-    expires_at: datetime
 
 
 class AccountLinkService:
@@ -65,6 +66,33 @@ class AccountLinkService:
                 raise NotFound("There is no such user.", field=("userId",))
         return await self._add(link, client, AuditAction.PASSWORD_RESET_OFFERED, "#passwordReset=")
 
+    async def list_links(self, page: PageRequest) -> Page[AccountLink]:
+        """A page of the links that have not run out, used ones too, the newest first. For administrators."""
+        async with self._store.begin() as tx:
+            return await tx.account_links.list_page(page, now=self._clock())
+
+    async def count_links(self) -> int:
+        """How many these are."""
+        async with self._store.begin() as tx:
+            return await tx.account_links.count(now=self._clock())
+
+    async def withdraw(self, viewer: Viewer, link_id: UUID, *, client: Client) -> AccountLink:
+        """Makes anybody's link void. Raises NotFound for one that is used, has run out or was withdrawn."""
+        async with self._store.begin() as tx:
+            link = await tx.account_links.withdraw(link_id, now=self._clock())
+            if link is None:
+                raise NotFound("There is no such link, or not any more.", field=("id",))
+            await tx.audit.append(
+                AuditEvent(
+                    action=AuditAction.ACCOUNT_LINK_WITHDRAWN,
+                    actor_id=viewer.user.id,
+                    target=link.target,
+                    ip=client.ip,
+                    details={**_told(link), "created_by": str(link.created_by)},
+                )
+            )
+        return link
+
     async def reset_password(self, *, secret: str, new_password: str, client: Client) -> SignIn:
         """Puts the password in place, ends all that was signed in or made before, and signs in.
 
@@ -82,7 +110,7 @@ class AccountLinkService:
         password_hash = await self._passwords.hash(checked)
         async with self._store.begin() as tx:
             found = await tx.users.lock(user.id)
-            if found is None or not found[0].is_active or not await tx.account_links.use(link.id):
+            if found is None or not found[0].is_active or not await tx.account_links.use(link.id, now=self._clock()):
                 raise gone
             await tx.users.set_password_hash(user.id, password_hash)
             await tx.sessions.revoke_all(user.id, except_id=None, now=now)
@@ -112,8 +140,21 @@ class AccountLinkService:
         secret, secret_hash = new_link_secret()
         async with self._store.begin() as tx:
             await tx.account_links.add(link, secret_hash=secret_hash)
-            target = f"account_link:{link.id}" if link.user_id is None else f"user:{link.user_id}"
-            await tx.audit.append(AuditEvent(action=action, actor_id=link.created_by, target=target, ip=client.ip))
+            await tx.audit.append(
+                AuditEvent(
+                    action=action,
+                    actor_id=link.created_by,
+                    target=link.target if link.user_id is None else f"user:{link.user_id}",
+                    ip=client.ip,
+                    details=_told(link),
+                )
+            )
         # After the #, so that no server and no proxy on the way writes it down.
         url = Secret(f"{self._origin}/{place}{secret.reveal()}")
-        return NewAccountLink(secret=secret, url=url, expires_at=link.expires_at)
+        return NewAccountLink(link=link, secret=secret, url=url)
+
+
+def _told(link: AccountLink) -> dict[str, object]:
+    """What the audit log says of a link."""
+    whose = {"user_id": str(link.user_id)} if link.role is None else {"role": link.role.value}
+    return {"link": str(link.id), "purpose": link.purpose.value, **whose, "expires_at": link.expires_at.isoformat()}

@@ -64,7 +64,8 @@ class AdministrationService:
     async def update_user(self, viewer: Viewer, user_id: UUID, change: UserChange, *, client: Client) -> User:
         """Changes an account's rights. Deactivating it, or signing it out, ends its sign-ins everywhere within 30 s.
 
-        A deactivated account's tokens are refused and what it has running is stopped. Raises NotFound, and Conflict
+        A deactivated account's tokens are refused and what it has running is stopped. Who administers no more has made
+        no links either. Raises NotFound, and Conflict
         when nobody would be left to administer the server.
         """
         async with self._store.begin() as tx:
@@ -78,6 +79,9 @@ class AdministrationService:
             changed = user
             if (role, is_active) != (user.role, user.is_active):
                 changed = await tx.user_directory.change(user_id, role=role, is_active=is_active, now=now)
+            withdrawn = 0
+            if not (is_active and role is Role.ADMIN):
+                withdrawn = await tx.account_links.withdraw_all_by(user_id)
             ended = 0
             if change.signs_out or not is_active:
                 ended = await tx.sessions.revoke_all(user_id, except_id=None, now=now)
@@ -87,7 +91,12 @@ class AdministrationService:
                     actor_id=viewer.user.id,
                     target=f"user:{user_id}",
                     ip=client.ip,
-                    details={"before": _rights(user), "after": _rights(changed), "sessions_ended": ended},
+                    details={
+                        "before": _rights(user),
+                        "after": _rights(changed),
+                        "sessions_ended": ended,
+                        "links_withdrawn": withdrawn,
+                    },
                 )
             )
         if not is_active:

@@ -24,6 +24,7 @@ class AuditAction(StrEnum):
     PASSWORD_RESET_OFFERED = "PASSWORD_RESET_OFFERED"  # noqa: S105  (an event's name, not a password)
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105  (an event's name, not a password)
     INVITATION_CREATED = "INVITATION_CREATED"
+    ACCOUNT_LINK_WITHDRAWN = "ACCOUNT_LINK_WITHDRAWN"
     SESSION_REVOKED = "SESSION_REVOKED"
     OTHER_SESSIONS_REVOKED = "OTHER_SESSIONS_REVOKED"
     ACCESS_TOKEN_CREATED = "ACCESS_TOKEN_CREATED"  # noqa: S105  (an event's name, not a token)

@@ -76,9 +76,9 @@ class AuthenticationService:
         async with self._store.begin() as tx:
             # Once more, for hashing takes its time.
             await self._sign_up.check_in(tx, is_invited=link is not None)
-            if link is not None and not await tx.account_links.use(link.id):
+            if link is not None and not await tx.account_links.use(link.id, now=self._clock()):
                 raise InvalidInput(_NO_INVITATION, field=("invitation",))
-            await self._add_user(tx, user, password_hash, client)
+            await self._add_user(tx, user, password_hash, client, link)
             return await self._sign_ins.begin(tx, user, client)
 
     async def _find_invitation(self, invitation: str | None) -> AccountLink | None:
@@ -95,7 +95,7 @@ class AuthenticationService:
         """Makes an administrator's account. Raises InvalidInput, Conflict."""
         user, password_hash = await self._new_user(email, username, password, role=Role.ADMIN)
         async with self._store.begin() as tx:
-            await self._add_user(tx, user, password_hash, None)
+            await self._add_user(tx, user, password_hash, None, None)
         return user
 
     async def has_unchanged_password(self, email: str) -> bool:
@@ -273,7 +273,9 @@ class AuthenticationService:
         )
         return user, password_hash
 
-    async def _add_user(self, tx: Transaction, user: User, password_hash: str, client: Client | None) -> None:
+    async def _add_user(
+        self, tx: Transaction, user: User, password_hash: str, client: Client | None, link: AccountLink | None
+    ) -> None:
         await tx.users.add(user, password_hash=password_hash)
         await tx.audit.append(
             AuditEvent(
@@ -281,7 +283,7 @@ class AuthenticationService:
                 actor_id=user.id,
                 target=f"user:{user.id}",
                 ip=None if client is None else client.ip,
-                details={"role": user.role.value},
+                details={"role": user.role.value, **({} if link is None else {"link": str(link.id)})},
             )
         )
 

@@ -169,7 +169,7 @@ sessions: Final = Table(
     CheckConstraint("octet_length(ip) <= 128", name="ip_size"),
 )
 
-# Of a link's secret only SHA-256 is kept; a link that was used is deleted.
+# Of a link's secret only SHA-256 is kept.
 account_links: Final = Table(
     "account_links",
     metadata,
@@ -181,6 +181,7 @@ account_links: Final = Table(
     Column("created_by", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", _INSTANT, nullable=False),
     Column("expires_at", _INSTANT, nullable=False),
+    Column("used_at", _INSTANT),
     CheckConstraint("octet_length(secret_hash) = 32", name="secret_hash_size"),
     CheckConstraint("(purpose = 'INVITATION') = (role IS NOT NULL)", name="invitation_has_role"),
     CheckConstraint("(purpose = 'PASSWORD_RESET') = (user_id IS NOT NULL)", name="reset_has_user"),

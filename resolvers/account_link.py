@@ -7,11 +7,15 @@ from typing import Annotated, Protocol
 
 import strawberry
 
-from domain.account import Role
+from domain.account import Role, User
+from domain.account_link import AccountLink
 from domain.account_link_service import NewAccountLink
+from domain.page import PageRequest
 from domain.sign_in import SignIn
 from resolvers import ids
+from resolvers.connection import After, Before, Connection, First, Last
 from resolvers.context import Info
+from resolvers.inputs import IdInput
 
 
 @strawberry.input(description="An invitation to make an account.")
@@ -88,4 +92,43 @@ def link_url(root: strawberry.Parent[LinkOutcome]) -> str | None:
 
 def link_expires_at(root: strawberry.Parent[LinkOutcome]) -> datetime | None:
     """When the link runs out."""
-    return None if root.made is None else root.made.expires_at
+    return None if root.made is None else root.made.link.expires_at
+
+
+def made_link(root: strawberry.Parent[LinkOutcome]) -> AccountLink | None:
+    """The link itself."""
+    return None if root.made is None else root.made.link
+
+
+async def account_links(
+    info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+) -> Connection[AccountLink]:
+    """A page of the links that have not run out."""
+    service = info.context.services.account_links
+    page = await service.list_links(PageRequest.of(first=first, after=after, last=last, before=before))
+    return Connection(page=page, count=service.count_links)
+
+
+async def withdraw_account_link(
+    info: Info, input_: Annotated[IdInput, strawberry.argument(name="input", description="The link to withdraw.")]
+) -> strawberry.ID:
+    """Makes a link void."""
+    context = info.context
+    link_id = ids.decode_as(ids.NodeType.ACCOUNT_LINK, input_.id)
+    await context.services.account_links.withdraw(context.require_viewer(), link_id, client=context.client)
+    return input_.id
+
+
+def link_id(root: strawberry.Parent[AccountLink]) -> strawberry.ID:
+    """The link's id."""
+    return strawberry.ID(ids.encode(ids.NodeType.ACCOUNT_LINK, root.id))
+
+
+async def link_user(info: Info, root: strawberry.Parent[AccountLink]) -> User | None:
+    """Whose password it is for."""
+    return None if root.user_id is None else await info.context.loaders.users.load(root.user_id)
+
+
+async def link_created_by(info: Info, root: strawberry.Parent[AccountLink]) -> User | None:
+    """Who has made it."""
+    return await info.context.loaders.users.load(root.created_by)

@@ -28,6 +28,7 @@ class NodeType(StrEnum):
     GENERATION = "Generation"
     PUBLICATION = "Publication"
     NOTION_PAGE = "NotionPage"
+    ACCOUNT_LINK = "AccountLink"
 
 
 _TYPES: dict[type[Node], NodeType] = {
@@ -47,6 +48,7 @@ _NOUNS = {
     NodeType.GENERATION: "generation",
     NodeType.PUBLICATION: "publication",
     NodeType.NOTION_PAGE: "page",
+    NodeType.ACCOUNT_LINK: "link",
 }
 
 

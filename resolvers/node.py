@@ -40,6 +40,8 @@ async def node(
             return await services.publications.find(viewer, found.id)
         case ids.NodeType.NOTION_PAGE:
             return await services.publications.find_page(viewer, found.id)
+        case ids.NodeType.ACCOUNT_LINK:
+            return None  # nobody's own, and no node: administrators list them
         case _:
             assert_never(found.type)
 

@@ -11,6 +11,7 @@ from strawberry.types.enum import has_enum_definition
 
 from domain.access import Who
 from domain.account import Role, Scope
+from domain.account_link import LinkPurpose
 from domain.audit import AuditAction
 from domain.budget import BudgetPeriod
 from domain.errors import ErrorCode
@@ -47,6 +48,14 @@ _ENUMS: Final[Sequence[tuple[type[Enum], str, Mapping[Any, str]]]] = (
         Role,
         "An account's rights.",
         {Role.USER: "Works with what is their own.", Role.ADMIN: "Also administers the server."},
+    ),
+    (
+        LinkPurpose,
+        "What a link is good for.",
+        {
+            LinkPurpose.INVITATION: "To make an account.",
+            LinkPurpose.PASSWORD_RESET: "To set a forgotten password anew.",
+        },
     ),
     (
         Who,
@@ -232,6 +241,7 @@ _ENUMS: Final[Sequence[tuple[type[Enum], str, Mapping[Any, str]]]] = (
             AuditAction.PASSWORD_RESET_OFFERED: "A link was made to set a forgotten password anew.",
             AuditAction.PASSWORD_RESET: "A forgotten password was set anew.",
             AuditAction.INVITATION_CREATED: "A link was made to make an account.",
+            AuditAction.ACCOUNT_LINK_WITHDRAWN: "A link to make an account, or to set a password anew, was withdrawn.",
             AuditAction.SESSION_REVOKED: "A session was ended.",
             AuditAction.OTHER_SESSIONS_REVOKED: "All sessions of a user but one were ended.",
             AuditAction.ACCESS_TOKEN_CREATED: "A personal access token was made.",

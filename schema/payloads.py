@@ -16,6 +16,7 @@ from resolvers import account_link as resolve_account_link
 from resolvers import notion as resolve_notion
 from schema.access_token import AccessToken
 from schema.account import BudgetLimit, User
+from schema.account_link import AccountLink
 from schema.administration import DeletedData
 from schema.api_key import ApiKey, ApiKeyTest
 from schema.generation import Generation
@@ -73,6 +74,16 @@ class AccountLinkPayload(Payload):
     expires_at = strawberry.field(
         resolver=resolve_account_link.link_expires_at, graphql_type=datetime | None, description="When it runs out."
     )
+    link = strawberry.field(
+        resolver=resolve_account_link.made_link,
+        graphql_type=AccountLink | None,
+        description="The link, as it is listed and can be withdrawn.",
+    )
+
+
+@strawberry.type(description="The outcome of a link's withdrawal.")
+class WithdrawAccountLinkPayload(Payload):
+    withdrawn_id: strawberry.ID | None = strawberry.field(description="What was withdrawn; null after a failure.")
 
 
 @strawberry.type(description="The outcome for the viewer's sessions.")

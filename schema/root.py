@@ -31,6 +31,7 @@ from resolvers.context import Services, new_context
 from schema.access import ADMINISTER, ANYONE, GENERATE, MANAGE, PUBLISH, READ, SESSION, Access
 from schema.access_token import AccessToken
 from schema.account import BudgetLimit, User
+from schema.account_link import AccountLinkConnection
 from schema.administration import AuditConnection, UserConnection
 from schema.api_key import ApiKey
 from schema.budget import Estimate
@@ -62,6 +63,7 @@ from schema.payloads import (
     SettingsPayload,
     TestApiKeyPayload,
     UserPayload,
+    WithdrawAccountLinkPayload,
 )
 from schema.provider import Provider
 from schema.publication import NotionPage, Publication, PublicationPreview
@@ -142,6 +144,13 @@ class Query:
         directives=[ADMINISTER],
         description="All accounts, page by page. For administrators.",
     )
+    account_links = strawberry.field(
+        resolver=resolve_account_link.account_links,
+        graphql_type=AccountLinkConnection,
+        directives=[ADMINISTER],
+        description="Invitations and links for forgotten passwords that have not run out, used ones too, page by page. "
+        "For administrators.",
+    )
     audit_log = strawberry.field(
         resolver=resolve_administration.audit_log,
         graphql_type=AuditConnection,
@@ -197,6 +206,13 @@ class Mutation:
         result="made",
         access=ADMINISTER,
         description="Make a link by which a user can choose another password; an earlier one is void.",
+    )
+    withdraw_account_link = mutation(
+        resolve_account_link.withdraw_account_link,
+        WithdrawAccountLinkPayload,
+        result="withdrawn_id",
+        access=ADMINISTER,
+        description="Make a link void that was not used, whoever has made it. For administrators.",
     )
     reset_password = mutation(
         resolve_account_link.reset_password,

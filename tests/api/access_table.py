@@ -68,6 +68,8 @@ TABLE: Final = {
     ),
     "Mutation.setBudget": administrators(user="$user", period="DAY", limit="5"),
     "Query.users": administrators(),
+    "Query.accountLinks": administrators(),
+    "Mutation.withdrawAccountLink": administrators(id="$link"),
     "Query.auditLog": Case(
         arguments={"filter": {"actor": "$user"}}, stranger="FORBIDDEN", administrator=OK, owner="FORBIDDEN"
     ),

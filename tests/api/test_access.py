@@ -87,7 +87,7 @@ async def test_everybody_gets_what_the_table_says(database_url: str, subtests: p
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
         root, visitor = await running.administrator(), await running.visitor()
-        things = await things_of(running, ada, world)
+        things = await things_of(running, ada, root, world)
         programs = {
             scope: await _program(running, ada, [each for each in Scope if each is not scope])
             for scope in [None, *Scope]
@@ -143,7 +143,8 @@ def _is_id(type_: Any) -> bool:
 async def test_what_is_somebody_elses_is_like_what_does_not_exist(database_url: str, subtests: pytest.Subtests) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
-        things = await things_of(running, ada, world)
+        root = await running.administrator()
+        things = await things_of(running, ada, root, world)
         of_hers = [value for name, value in things.items() if name not in ("parent", "notion")]
         assert {ids.decode(each).type for each in of_hers} == set(ids.NodeType)
         for name, path in _id_arguments():
@@ -202,7 +203,7 @@ async def test_each_field_of_what_has_an_owner_is_the_owners_alone(
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
         root, visitor = await running.administrator(), await running.visitor()
-        things = await things_of(running, ada, world)
+        things = await things_of(running, ada, root, world)
         blind = await _program(running, ada, ["GENERATE", "PUBLISH", "ADMIN"])
         reader = await _program(running, ada, ["READ"])
         for thing in ("user", "key", "session", "token", "generation", "publication", "page"):

@@ -22,18 +22,35 @@ mutation ($input: RegisterInput!) {
 """
 INVITE = """
 mutation ($input: CreateInvitationInput!) {
-  createInvitation(input: $input) { secret url expiresAt errors { message code field } }
+  createInvitation(input: $input) { secret url expiresAt link { id } errors { message code field } }
 }
 """
 OFFER_RESET = """
 mutation ($input: CreatePasswordResetInput!) {
-  createPasswordReset(input: $input) { secret url expiresAt errors { message code field } }
+  createPasswordReset(input: $input) { secret url expiresAt link { id } errors { message code field } }
 }
 """
 RESET = """
 mutation ($input: ResetPasswordInput!) {
   resetPassword(input: $input) { accessToken refreshToken expiresAt user { id } errors { message code field } }
 }
+"""
+LINKS = """
+query ($first: Int, $after: String) {
+  accountLinks(first: $first, after: $after) {
+    totalCount pageInfo { hasNextPage endCursor }
+    nodes { id purpose role user { username } createdBy { username } createdAt expiresAt usedAt }
+  }
+}
+"""
+WITHDRAW = """
+mutation ($input: IdInput!) { withdrawAccountLink(input: $input) { withdrawnId errors { message code field } } }
+"""
+UPDATE_USER = """
+mutation ($input: UpdateUserInput!) { updateUser(input: $input) { user { role } errors { message code } } }
+"""
+AUDIT = """
+query ($filter: AuditFilter) { auditLog(filter: $filter) { nodes { actor { username } target details } } }
 """
 TOKEN = """
 mutation ($input: CreateAccessTokenInput!) { createAccessToken(input: $input) { secret errors { code } } }
@@ -170,3 +187,87 @@ async def test_only_administrators_make_links(database_url: str) -> None:
             assert refused == ("INVALID_INPUT", ["input", "expiresInHours"])
         nobody = "VXNlcjowMWEyMDNjYzhmZGU3NmVmYTU3ZDNjYWQ5MWVjYzRjYQ"
         assert await root.fail(OFFER_RESET, input={"userId": nobody}) == ("NOT_FOUND", ["input", "userId"])
+
+
+async def _links(person: Person, **page: object) -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = (await person.ask(LINKS, **page))["accountLinks"]["nodes"]
+    return nodes
+
+
+async def test_links_are_listed_until_they_run_out(database_url: str) -> None:
+    async with product(database_url) as running:
+        root = await _administrator(running)
+        ada = await running.person("ada")
+        invitation = await root.do(INVITE, input={"role": "ADMIN"})
+        reset = await root.do(OFFER_RESET, input={"userId": ada.credentials["user"]["id"]})
+        listed = (await root.ask(LINKS))["accountLinks"]
+        assert listed["totalCount"] == 2
+        newest, oldest = listed["nodes"]
+        assert newest["id"] == reset["link"]["id"]
+        assert newest["user"] == {"username": "ada"}
+        assert (newest["purpose"], newest["role"], newest["usedAt"]) == ("PASSWORD_RESET", None, None)
+        assert oldest["id"] == invitation["link"]["id"]
+        assert oldest["createdBy"] == newest["createdBy"] == {"username": "root"}
+        assert (oldest["purpose"], oldest["role"], oldest["user"]) == ("INVITATION", "ADMIN", None)
+        assert oldest["expiresAt"] == invitation["expiresAt"]
+        first = (await root.ask(LINKS, first=1))["accountLinks"]
+        assert first["pageInfo"]["hasNextPage"]
+        assert await _links(root, after=first["pageInfo"]["endCursor"]) == [oldest]
+
+        await (await running.visitor()).do(REGISTER, input=BOB | {"invitation": invitation["secret"]})
+        newest, oldest = await _links(root)
+        assert newest["usedAt"] is None
+        assert oldest["usedAt"] >= oldest["createdAt"]
+        assert await root.fail(WITHDRAW, input={"id": oldest["id"]}) == ("NOT_FOUND", ["input", "id"])
+        # What nobody is shown again is not in any of it.
+        whole = (await root.request(LINKS)).text + (await root.request(AUDIT)).text
+        assert invitation["secret"] not in whole
+        assert reset["secret"] not in whole
+        made = (await root.ask(AUDIT, filter={"action": ["USER_REGISTERED"]}))["auditLog"]["nodes"][0]
+        (offered,) = (await root.ask(AUDIT, filter={"action": ["INVITATION_CREATED"]}))["auditLog"]["nodes"]
+        assert made["details"]["link"] == offered["details"]["link"]
+        await _execute(database_url, "UPDATE account_links SET expires_at = now()")
+        assert (await root.ask(LINKS))["accountLinks"]["totalCount"] == 0
+
+
+async def test_a_link_that_was_withdrawn_lets_nobody_in(database_url: str) -> None:
+    async with product(database_url, config=Config(sign_up_policy=SignUpPolicy.INVITE)) as running:
+        root, second = await _administrator(running), await running.administrator("second")
+        invitation = await root.do(INVITE, input={})
+        link_id = invitation["link"]["id"]
+        assert (await second.do(WITHDRAW, input={"id": link_id}))["withdrawnId"] == link_id
+        assert await _links(root) == []
+        visitor = await running.visitor()
+        refused = await visitor.fail(REGISTER, input=BOB | {"invitation": invitation["secret"]})
+        assert refused == ("INVALID_INPUT", ["input", "invitation"])
+        for wrong, code in ((link_id, "NOT_FOUND"), ("nonsense", "INVALID_INPUT")):
+            assert await second.fail(WITHDRAW, input={"id": wrong}) == (code, ["input", "id"])
+        (event,) = (await root.ask(AUDIT, filter={"action": ["ACCOUNT_LINK_WITHDRAWN"]}))["auditLog"]["nodes"]
+        assert event["actor"] == {"username": "second"}
+        assert event["details"]["purpose"] == "INVITATION"
+        assert event["target"] == f"account_link:{event['details']['link']}"
+
+
+async def test_of_use_and_withdrawal_at_the_same_moment_one_wins(database_url: str) -> None:
+    async with product(database_url, config=Config(sign_up_policy=SignUpPolicy.INVITE)) as running:
+        root, visitor = await _administrator(running), await running.visitor()
+        made = await root.do(INVITE, input={})
+        used, withdrawn = await asyncio.gather(
+            visitor.ask(REGISTER, input=BOB | {"invitation": made["secret"]}),
+            root.ask(WITHDRAW, input={"id": made["link"]["id"]}),
+        )
+        outcomes = [used["register"]["errors"], withdrawn["withdrawAccountLink"]["errors"]]
+        assert sum(not errors for errors in outcomes) == 1
+
+
+@pytest.mark.parametrize("change", [{"role": "USER"}, {"isActive": False}])
+async def test_links_end_with_their_makers_office_and_stay_ended(database_url: str, change: dict[str, Any]) -> None:
+    async with product(database_url, config=Config(sign_up_policy=SignUpPolicy.INVITE)) as running:
+        root, second = await _administrator(running), await running.administrator("second")
+        secret = (await second.do(INVITE, input={"role": "ADMIN"}))["secret"]
+        second_id = (await second.ask("{ viewer { id } }"))["viewer"]["id"]
+        await root.do(UPDATE_USER, input={"id": second_id, **change})
+        await root.do(UPDATE_USER, input={"id": second_id, "role": "ADMIN", "isActive": True})
+        assert await _links(root) == []
+        refused = await (await running.visitor()).fail(REGISTER, input=BOB | {"invitation": secret})
+        assert refused == ("INVALID_INPUT", ["input", "invitation"])

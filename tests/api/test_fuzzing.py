@@ -83,7 +83,7 @@ async def test_no_question_is_a_fault_of_the_server(
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         http = running.stack.enter_context(httpx.Client(base_url=f"http://{running.address}", timeout=60))
         ada, root = await running.person("ada"), await running.administrator()
-        things = await things_of(running, ada, world)
+        things = await things_of(running, ada, root, world)
         household = Household(http, database_url)
         fuzzer = Fuzzer(
             http,

@@ -7,6 +7,9 @@ from tests.api.assistant import CONNECT, Outside, over_sse, start
 from tests.api.product import PASSWORD, Person, Product
 
 SETTINGS: Final = {"openai_api_key": "sk-server-0123456789", "private_endpoints": "127.0.0.0/8"}
+INVITE: Final = """
+mutation ($input: CreateInvitationInput!) { createInvitation(input: $input) { link { id } errors { code } } }
+"""
 LOGIN: Final = "mutation ($input: LoginInput!) { login(input: $input) { accessToken errors { code } } }"
 
 
@@ -23,8 +26,8 @@ def filled_in(value: object, things: dict[str, str]) -> Any:
             return value
 
 
-async def things_of(running: Product, ada: Person, world: Outside) -> dict[str, str]:
-    """One of everything that has an id; all of it is hers."""
+async def things_of(running: Product, ada: Person, root: Person, world: Outside) -> dict[str, str]:
+    """One of everything that has an id; all of it is hers, but for a link that the administrator has made."""
     notion = world.notion.add_workspace().token
     await ada.do(CONNECT, input={"token": notion})
     parent = world.notion.add_page("Inbox").id
@@ -40,6 +43,7 @@ async def things_of(running: Product, ada: Person, world: Outside) -> dict[str, 
         "generation(id: $id) { publication { id page { id } } } }",
         id=generation,
     )
+    invitation = await root.do(INVITE, input={})
     publication = hers["generation"]["publication"]
     return {
         "user": hers["viewer"]["id"],
@@ -47,6 +51,7 @@ async def things_of(running: Product, ada: Person, world: Outside) -> dict[str, 
         "session": next(each["id"] for each in hers["viewer"]["sessions"] if not each["isCurrent"]),
         "token": hers["viewer"]["accessTokens"][0]["id"],
         "generation": generation,
+        "link": invitation["link"]["id"],
         "publication": publication["id"],
         "page": publication["page"]["id"],
         "parent": parent,
