@@ -11,6 +11,7 @@ from uuid import UUID
 from domain.access_token import PersonalAccessToken, new_secret
 from domain.account import Client, Scope, Viewer
 from domain.audit import AuditAction, AuditEvent
+from domain.credential import check_credential
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.secret import Secret
 from domain.store import Store
@@ -65,8 +66,8 @@ class AccessTokenService:
             last_used_at=None,
         )
         async with self._store.begin() as tx:
-            # Locked, so that two at once do not both find room for one more.
-            await tx.users.lock(viewer.user.id)
+            # With the account locked, so that two at once do not both find room for one more.
+            await check_credential(tx, viewer, now=now)
             if len(await tx.access_tokens.list_of(viewer.user.id)) >= MAX_TOKENS:
                 raise Conflict(f"There are {MAX_TOKENS} tokens already; revoke one that is not needed any more.")
             await tx.access_tokens.add(token, secret_hash=secret_hash)

@@ -64,14 +64,17 @@ class AdministrationService:
     async def update_user(self, viewer: Viewer, user_id: UUID, change: UserChange, *, client: Client) -> User:
         """Changes an account's rights. Deactivating it, or signing it out, ends its sign-ins everywhere within 30 s.
 
-        A deactivated account's tokens are refused and what it has running is stopped. Who administers no more has made
-        no links either. Raises NotFound, and Conflict
+        A deactivated account's tokens end too, and what it has running is stopped. Who administers no more has made no
+        links either. Raises Forbidden for a token that would make an administrator, Raises NotFound, and Conflict
         when nobody would be left to administer the server.
         """
         async with self._store.begin() as tx:
             administrators = await tx.user_directory.lock_administrators()
             user = await _lock(tx, user_id)
             role = change.role or user.role
+            if role is Role.ADMIN and user.role is not Role.ADMIN:
+                # Whoever has the same rights can do what no token may, such as let themselves in as anybody.
+                viewer.require_session()
             is_active = user.is_active if change.is_active is None else change.is_active
             if not (is_active and role is Role.ADMIN):
                 _check_not_last(administrators, user_id)
@@ -83,6 +86,7 @@ class AdministrationService:
             if not (is_active and role is Role.ADMIN):
                 withdrawn = await tx.account_links.withdraw_all_by(user_id)
             ended = 0
+            tokens_ended = 0 if is_active else await tx.access_tokens.remove_all(user_id)
             if change.signs_out or not is_active:
                 ended = await tx.sessions.revoke_all(user_id, except_id=None, now=now)
             await tx.audit.append(
@@ -95,6 +99,7 @@ class AdministrationService:
                         "before": _rights(user),
                         "after": _rights(changed),
                         "sessions_ended": ended,
+                        "tokens_ended": tokens_ended,
                         "links_withdrawn": withdrawn,
                     },
                 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from domain.account import Client, User, Viewer
+from domain.account import Client, Viewer
 from domain.errors import AssistantError, InvalidInput, NotionFailed, NotionFailureReason, Unavailable
 from domain.notion import NotionConnection
 from domain.notion_authorization import NotionAuthorization, NotionOAuth
@@ -111,7 +111,8 @@ class NotionAuthorizationService:
                 "Begin again in the application."
             )
         try:
-            connection = await self._connect(oauth, found[0], code, client)
+            viewer = Viewer(user=found[0], session_id=taken.session_id, authenticated_until=None)
+            connection = await self._connect(oauth, viewer, code, client)
         except (NotionFailed, InvalidInput, Unavailable) as failure:
             return FinishedAuthorization(
                 connection=None, failure=failure, return_to=_with_outcome(taken.return_to, "failed")
@@ -120,7 +121,9 @@ class NotionAuthorizationService:
             connection=connection, failure=None, return_to=_with_outcome(taken.return_to, "connected")
         )
 
-    async def _connect(self, oauth: NotionOAuth, user: User, code: Secret | None, client: Client) -> NotionConnection:
+    async def _connect(
+        self, oauth: NotionOAuth, viewer: Viewer, code: Secret | None, client: Client
+    ) -> NotionConnection:
         if code is None:
             raise InvalidInput("Notion was not connected: access was not allowed. Nothing has changed.")
         try:
@@ -129,7 +132,7 @@ class NotionAuthorizationService:
             if failed.reason is NotionFailureReason.AUTHENTICATION:
                 failed.message = "Notion did not accept the sign-in. Begin again in the application."
             raise
-        return await self._connections.adopt(user, grant, client=client)
+        return await self._connections.adopt(viewer, grant, client=client)
 
     def _offered(self) -> NotionOAuth:
         if self._oauth is None:

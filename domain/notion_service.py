@@ -11,6 +11,7 @@ from uuid import UUID
 from domain.account import Client, User, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.cipher import Cipher
+from domain.credential import check_credential
 from domain.errors import InvalidInput, NotFound, NotionFailed, NotionFailureReason
 from domain.notion import Notion, NotionConnection, NotionTokenKind, NotionWorkspace
 from domain.notion_authorization import ConnectionToken, NotionGrant, NotionOAuth
@@ -54,7 +55,8 @@ class NotionService:
     async def connect(self, viewer: Viewer, token: Secret, *, client: Client) -> NotionConnection:
         """Checks the integration token with Notion and keeps it, sealed; replaces an earlier connection.
 
-        Raises InvalidInput for what cannot be a token, NotionFailed when Notion rejects it or cannot be asked.
+        Raises InvalidInput for what cannot be a token, NotionFailed when Notion rejects it or cannot be asked, and
+        Unauthenticated when the viewer's session has ended meanwhile.
         """
         value = token.reveal().strip()
         if not (0 < len(value) <= MAX_TOKEN_CHARS and value.isascii() and value.isprintable()) or " " in value:
@@ -66,13 +68,13 @@ class NotionService:
                 error.field = ("token",)
             raise
         return await self._keep(
-            viewer.user, NotionTokenKind.INTEGRATION, workspace, access=Secret(value), refresh=None, client=client
+            viewer, NotionTokenKind.INTEGRATION, workspace, access=Secret(value), refresh=None, client=client
         )
 
-    async def adopt(self, user: User, grant: NotionGrant, *, client: Client) -> NotionConnection:
-        """Keeps what Notion has granted by OAuth, sealed; replaces an earlier connection."""
+    async def adopt(self, viewer: Viewer, grant: NotionGrant, *, client: Client) -> NotionConnection:
+        """Keeps what Notion has granted by OAuth, sealed; replaces an earlier connection. Raises Unauthenticated."""
         return await self._keep(
-            user,
+            viewer,
             NotionTokenKind.OAUTH,
             grant.workspace,
             access=grant.access_token,
@@ -110,7 +112,7 @@ class NotionService:
 
     async def _keep(
         self,
-        user: User,
+        viewer: Viewer,
         kind: NotionTokenKind,
         workspace: NotionWorkspace,
         *,
@@ -118,6 +120,7 @@ class NotionService:
         refresh: Secret | None,
         client: Client,
     ) -> NotionConnection:
+        user, now = viewer.user, self._clock()
         connection = NotionConnection(
             id=self._new_id(),
             user_id=user.id,
@@ -125,10 +128,12 @@ class NotionService:
             bot_id=workspace.bot_id,
             workspace_id=workspace.workspace_id,
             workspace_name=workspace.workspace_name,
-            connected_at=self._clock(),
+            connected_at=now,
         )
         sealed = seal_tokens(self._cipher, user_id=user.id, connection_id=connection.id, access=access, refresh=refresh)
         async with self._store.begin() as tx:
+            # Notion was asked meanwhile. Whoever was thrown out by now must not have the answers go where they like.
+            await check_credential(tx, viewer, now=now)
             await tx.notion_connections.put(connection, sealed=sealed)
             await tx.audit.append(_event(AuditAction.NOTION_CONNECTED, user, connection, client))
         return connection

@@ -13,6 +13,7 @@ from domain.user_directory import Belongings
 
 _BATCH = 50  # rows, each of which may hold an answer of megabytes
 ANSWERS = "content_history"
+CREDENTIALS = frozenset({"sessions", "access_tokens", "account_links"})
 
 
 class PrivacyService:
@@ -26,7 +27,10 @@ class PrivacyService:
         self._administration = administration
 
     async def begin_export(self, viewer: Viewer, *, client: Client) -> Sequence[str]:
-        """The tables in which `read` finds what is the viewer's. That they were asked for is in the audit log."""
+        """The tables in which `read` finds what is the viewer's. That they were asked for is in the audit log.
+
+        What somebody signs in with is not among them for a token: it sees none of that elsewhere either.
+        """
         async with self._store.begin() as tx:
             await tx.audit.append(
                 AuditEvent(
@@ -36,7 +40,8 @@ class PrivacyService:
                     ip=client.ip,
                 )
             )
-            return tx.user_directory.list_tables()
+            tables = tx.user_directory.list_tables()
+        return [each for each in tables if viewer.session_id is not None or each not in CREDENTIALS]
 
     async def read(self, viewer: Viewer, table: str) -> AsyncIterator[Belongings]:
         """What is the viewer's in one table, without secrets; no connection is held between two batches."""

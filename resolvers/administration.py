@@ -47,7 +47,9 @@ class AuditFilterInput:
 @strawberry.input(description="A change of an account. What is left out stays.")
 class UpdateUserInput:
     id: strawberry.ID = strawberry.field(description="Whose.")
-    role: Role | None = strawberry.field(default=None, description="The account's rights from now on.")
+    role: Role | None = strawberry.field(
+        default=None, description="The account's rights from now on. No token makes an administrator."
+    )
     is_active: bool | None = strawberry.field(
         default=None,
         description="Whether the account can be used. False ends its sign-ins, tokens, sockets and generations.",

@@ -163,6 +163,8 @@ class Context:
     cookie_session: CookieSession | None = None
     # Why nobody is signed in, where somebody was.
     refusal: Unauthenticated | None = None
+    # The mutations of one operation run one after the other.
+    has_begun: bool = False
     # What a mutation that was too much has answered.
     retry_after_seconds: int | None = None
     # What bounds the operation on a stream.
@@ -189,6 +191,21 @@ class Context:
     async def spend(self, rate: Rate, *, points: int = 1) -> None:
         """Counts what is done for the caller. Raises RateLimited when it is too much."""
         await self.services.rates.take(rate, self.viewer, self.client, points=points)
+
+    async def begin_mutation(self) -> bool:
+        """Before each mutation of an operation: whether others were before it, so that the viewer is looked at anew.
+
+        Those may have waited for minutes, and who has lost a right meanwhile is without it. Raises Unauthenticated.
+        """
+        is_later, self.has_begun = self.has_begun, True
+        if is_later and self.viewer is not None:
+            viewer, self.viewer = self.viewer, None
+            try:
+                self.viewer = await self.services.authentication.renew(viewer)
+            except Unauthenticated as failure:
+                self.refusal = failure
+                raise
+        return is_later
 
     def require_viewer(self) -> Viewer:
         """Who asks. Raises Unauthenticated when nobody is signed in."""

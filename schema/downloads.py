@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 import orjson
 from starlette.requests import Request
@@ -18,6 +21,7 @@ from domain.access import Rule
 from domain.account import Client, Viewer
 from domain.audit import AuditAction, AuditFilter, AuditRecord
 from domain.errors import AssistantError, InvalidInput, RateLimited, Unauthenticated
+from domain.text import is_storable
 from resolvers import ids
 from resolvers.context import Services
 from schema.access import ADMINISTER, READ
@@ -27,8 +31,10 @@ from schema.http import failure_response
 
 DOWNLOAD_TIMEOUT_SECONDS = 1_800.0
 MAX_DOWNLOADS = 4  # at a time, of an instance: each one that is made takes processor time from the streams
+RECHECK_SECONDS = 10.0  # who was signed out, or has lost a right, gets no more than is on its way
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
+Renew = Callable[[Viewer], Awaitable[Viewer]]
 Produce = Callable[[Viewer, Client, Request], Awaitable[AsyncIterator[bytes]]]
 
 
@@ -38,23 +44,34 @@ def download_routes(services: Services, callers: Callers) -> list[BaseRoute]:
     A browser that is signed in by cookies fetches them with the header that says so: a plain link has none.
     """
     places = asyncio.Semaphore(MAX_DOWNLOADS)
+    busy: set[UUID] = set()
 
     def route(path: str, produce: Produce, rule: Rule, *, media_type: str, name: str) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
                 caller = await callers.of_request(request)
-                if caller.viewer is None:
+                if (viewer := caller.viewer) is None:
                     raise caller.refusal or Unauthenticated("Sign in first.")
-                if (refusal := rule.find_refusal(caller.viewer)) is not None:
+                if (refusal := rule.find_refusal(viewer)) is not None:
                     raise refusal
                 if places.locked():
                     raise RateLimited("Too many files are being made at the moment.", retry_after_seconds=30)
-                content = await produce(caller.viewer, caller.client, request)
+                if viewer.user.id in busy:
+                    raise RateLimited("A file is being made for you already.", retry_after_seconds=30)
+                with ExitStack() as stack:
+                    busy.add(viewer.user.id)
+                    stack.callback(busy.discard, viewer.user.id)
+                    content = await produce(viewer, caller.client, request)
+                    kept = stack.pop_all()
             except AssistantError as failure:
                 return failure_response(failure)
             disposition = f'attachment; filename="{name}"'
             return _Sent(
-                content, places, media_type=media_type, headers={**_HEADERS, "content-disposition": disposition}
+                _while_allowed(content, viewer, rule, services.authentication.renew),
+                places,
+                kept,
+                media_type=media_type,
+                headers={**_HEADERS, "content-disposition": disposition},
             )
 
         return Route(path, endpoint, methods=["GET"], name=name)
@@ -74,15 +91,32 @@ def download_routes(services: Services, callers: Callers) -> list[BaseRoute]:
 
 
 class _Sent(StreamingResponse):
-    """Takes one of the places, and no longer than it may."""
+    """Takes one of the places, and no longer than it may; what is `kept` is let go in the end."""
 
-    def __init__(self, content: AsyncIterator[bytes], places: asyncio.Semaphore, **options: object) -> None:
+    def __init__(
+        self, content: AsyncIterator[bytes], places: asyncio.Semaphore, kept: ExitStack, **options: object
+    ) -> None:
         super().__init__(content, **options)  # type: ignore[arg-type]  # passed on as given
         self._places = places
+        self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._places, asyncio.timeout(DOWNLOAD_TIMEOUT_SECONDS):
-            await super().__call__(scope, receive, send)
+        with self._kept:
+            async with self._places, asyncio.timeout(DOWNLOAD_TIMEOUT_SECONDS):
+                await super().__call__(scope, receive, send)
+
+
+async def _while_allowed(
+    content: AsyncIterator[bytes], viewer: Viewer, rule: Rule, renew: Renew
+) -> AsyncIterator[bytes]:
+    """The content as long as the viewer may have it. Raises what they are refused for; the file is cut off then."""
+    checked_at = time.monotonic()
+    async for piece in content:
+        if time.monotonic() - checked_at >= RECHECK_SECONDS:
+            if (refusal := rule.find_refusal(await renew(viewer))) is not None:
+                raise refusal
+            checked_at = time.monotonic()
+        yield piece
 
 
 async def _audit(services: Services, viewer: Viewer, client: Client, request: Request) -> AsyncIterator[bytes]:
@@ -106,6 +140,9 @@ def _filter_of(request: Request) -> AuditFilter:
     unknown = given.keys() - {"action", "actor", "target", "ip", "after", "before"}
     if unknown:
         raise InvalidInput(f"There is no parameter `{min(unknown)}`.", field=(min(unknown),))
+    for name, value in given.items():
+        if not is_storable(value):
+            raise InvalidInput("A text has no NUL and is valid Unicode.", field=(name,))
     actor = given.get("actor")
     return AuditFilter(
         actions=frozenset(_action(each) for each in given.getlist("action")),
@@ -130,11 +167,11 @@ def _moment(request: Request, name: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)  # the first and the last day of the calendar overflow
+    except (ValueError, OverflowError) as error:
         raise InvalidInput("This is not a time, such as 2026-01-31T12:00:00Z.", field=(name,)) from error
-    if moment.tzinfo is None:
-        raise InvalidInput("This time has no offset, such as Z.", field=(name,))
-    return moment
+    raise InvalidInput("This time has no offset, such as Z.", field=(name,))
 
 
 def _plain(record: AuditRecord) -> dict[str, object]:

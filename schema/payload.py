@@ -86,8 +86,11 @@ class Payload:
 class _FailuresAsData(FieldExtension):
     """Puts what the resolver returns into its field of the payload, and an expected failure into `errors`."""
 
-    def __init__(self, payload: type[Any], result: str | None, *, empty: object, rate: Rate | None) -> None:
+    def __init__(
+        self, payload: type[Any], result: str | None, *, access: Access, empty: object, rate: Rate | None
+    ) -> None:
         self._payload = payload
+        self._access = access
         self._rate = rate
         self._result = result
         self._empty = empty
@@ -97,6 +100,10 @@ class _FailuresAsData(FieldExtension):
     ) -> object:
         """Called by Strawberry in the resolver's place; `Any` is its own signature."""
         try:
+            if await info.context.begin_mutation():
+                refusal = self._access.rule.find_refusal(info.context.viewer)
+                if refusal is not None:
+                    raise refusal
             if self._rate is not None:
                 await info.context.spend(self._rate)
             value = await next_(source, info, **kwargs)
@@ -133,6 +140,6 @@ def mutation(
         graphql_type=payload,
         description=description,
         directives=[access],
-        extensions=[_FailuresAsData(payload, result, empty=empty, rate=rate)],
+        extensions=[_FailuresAsData(payload, result, access=access, empty=empty, rate=rate)],
     )
     return field

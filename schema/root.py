@@ -28,7 +28,7 @@ from resolvers import session as resolve_session
 from resolvers import settings as resolve_settings
 from resolvers import usage as resolve_usage
 from resolvers.context import Services, new_context
-from schema.access import ADMINISTER, ANYONE, GENERATE, MANAGE, PUBLISH, READ, SESSION, Access
+from schema.access import ADMINISTER, ADMINISTER_IN_PERSON, ANYONE, GENERATE, MANAGE, PUBLISH, READ, SESSION, Access
 from schema.access_token import AccessToken
 from schema.account import BudgetLimit, User
 from schema.account_link import AccountLinkConnection
@@ -197,15 +197,16 @@ class Mutation:
         resolve_account_link.create_invitation,
         AccountLinkPayload,
         result="made",
-        access=ADMINISTER,
-        description="Make a link by which one person can make an account.",
+        access=ADMINISTER_IN_PERSON,
+        description="Make a link by which one person can make an account. Only who is signed in can.",
     )
     create_password_reset = mutation(
         resolve_account_link.create_password_reset,
         AccountLinkPayload,
         result="made",
-        access=ADMINISTER,
-        description="Make a link by which a user can choose another password; an earlier one is void.",
+        access=ADMINISTER_IN_PERSON,
+        description="Make a link by which a user can choose another password; an earlier one is void. "
+        "Only who is signed in can.",
     )
     withdraw_account_link = mutation(
         resolve_account_link.withdraw_account_link,

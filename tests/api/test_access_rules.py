@@ -98,7 +98,18 @@ def _context(scopes: frozenset[Scope] | None = None) -> Any:
         updated_at=_NOW,
     )
     viewer = Viewer(user=user, session_id=UUID(int=9), authenticated_until=_NOW, scopes=scopes)
-    return SimpleNamespace(viewer=viewer, refusal=None, may_inspect=True, spend=_spend, wait_for_events=_wait)
+    return _context_of(viewer)
+
+
+def _context_of(viewer: Viewer | None) -> Any:
+    return SimpleNamespace(
+        viewer=viewer,
+        refusal=None,
+        may_inspect=True,
+        spend=_spend,
+        wait_for_events=_wait,
+        begin_mutation=_begin_mutation,
+    )
 
 
 async def _spend(_: Rate, *, points: int = 1) -> None:
@@ -109,7 +120,12 @@ def _wait() -> None:
     """Bounded elsewhere."""
 
 
-_NOBODY = SimpleNamespace(viewer=None, refusal=None, may_inspect=True, spend=_spend, wait_for_events=_wait)
+async def _begin_mutation() -> bool:
+    """There is one in each operation here."""
+    return False
+
+
+_NOBODY = _context_of(None)
 
 
 def test_the_product_declares_who_may_have_what() -> None:

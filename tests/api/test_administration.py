@@ -300,6 +300,15 @@ async def _check_export(running: Product, root: Person) -> None:
     assert lines[1]["target"] == pages[0]["target"]
     filtered = await root.http.get("/export/audit?action=USER_UPDATED", headers=root.headers)
     assert [orjson.loads(line)["action"] for line in filtered.text.splitlines()] == ["USER_UPDATED"]
-    for wrong in ("action=NOTHING", "after=soon", "after=2026-01-01T00:00:00", "wish=1", "actor=me"):
+    for wrong in (
+        "action=NOTHING",
+        "after=soon",
+        "after=2026-01-01T00:00:00",
+        "wish=1",
+        "actor=me",
+        "target=%00",
+        "ip=%00",
+        "after=0001-01-01T00:00:00%2B14:00",
+    ):
         assert (await root.http.get(f"/export/audit?{wrong}", headers=root.headers)).status_code == 400
     assert (await (await running.visitor()).http.get("/export/account")).status_code == 401
