@@ -21,14 +21,21 @@ from domain.generation import GenerationStatus
 from domain.generation_service import GenerateContent
 from tests.api.assistant import at_work, outside
 from tests.api.product import Product
+from tests.api.test_endpoints import ADD, ADD_KEY
 from tests.faults.conftest import Say, Size
+from tests.standins.deepseek import DeepSeekStandin
 from tests.standins.server import Standin
+from tests.standins.server import running as standin_running
 
 pytestmark = pytest.mark.faults
 
 T = TypeVar("T")
 
-_PROVIDERS = ("openai", "anthropic", "deepseek")
+_KEY = "sk-the-servers-own-0123456789"
+_BUILT_IN = ("openai", "anthropic", "deepseek")
+# An endpoint that an administrator adds, and for which everybody brings a key of their own.
+_ADDED = "lab"
+_PROVIDERS = (*_BUILT_IN, _ADDED)
 # With more at work the stand-ins, which share the loop, are late themselves; those that are silent cost nothing.
 _WORKING_TOGETHER = 4
 _SILENT_TOGETHER = 80
@@ -93,11 +100,13 @@ async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
     database_url: str, size: Size, rng: random.Random, say: Say
 ) -> None:
     times = size.pick(quick=1, full=100)
-    async with outside() as world:
-        standins: list[Standin] = [world.openai, world.anthropic, world.deepseek]
+    lab = DeepSeekStandin()
+    async with outside() as world, standin_running(lab) as lab_url:
+        standins: list[Standin] = [world.openai, world.anthropic, world.deepseek, lab]
         files_before = _open_files()
         settings = {
-            **{f"{provider}_api_key": "sk-the-servers-own-0123456789" for provider in _PROVIDERS},
+            **{f"{provider}_api_key": _KEY for provider in _BUILT_IN},
+            "private_endpoints": "127.0.0.0/8",
             "first_token_timeout_seconds": _SILENCE_SECONDS,
             "idle_timeout_seconds": _SILENCE_SECONDS,
             "generation_timeout_seconds": _TOTAL_SECONDS,
@@ -110,7 +119,7 @@ async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
             "circuit_breaker_failures": 100_000,
         }
         async with at_work(database_url, world, settings) as running:
-            viewer = await _viewer(running)
+            viewer = await _viewer(running, lab_url)
             # The first call of each loads its SDK, which on a busy machine takes longer than a silence may.
             await _play(
                 running, viewer, [(provider, Fate("stop", GenerationStatus.SUCCEEDED)) for provider in _PROVIDERS], rng
@@ -162,8 +171,11 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.5)
 
 
-async def _viewer(running: Product) -> Viewer:
-    person = await running.person()
+async def _viewer(running: Product, lab_url: str) -> Viewer:
+    root, person = await running.administrator(), await running.person()
+    await root.do(ADD, input={"id": _ADDED, "name": "The lab", "baseUrl": f"{lab_url}/v1"})
+    await root.http.aclose()
+    await person.do(ADD_KEY, input={"provider": _ADDED, "key": _KEY})
     viewer = await running.assistant.services.authentication.authenticate(
         person.headers["authorization"], Client(ip="127.0.0.1", user_agent="rig")
     )
