@@ -141,7 +141,8 @@ class GenerationFeed:
             else:
                 generation, growth = await self._stored_growth(generation.id, cursor)
                 is_final, epoch = generation.status.is_final, generation.epoch
-                failed = await self._failed_calls(generation)
+                # Of one that waits in line, of which is asked again and again, there are none.
+                failed = () if generation.started_at is None else await self._failed_calls(generation)
             for attempt in failed[cursor.failed_calls :]:
                 cursor = replace(cursor, failed_calls=cursor.failed_calls + 1)
                 yield CallFailed(cursor=cursor.encode(generation.id), attempt=attempt)

@@ -98,6 +98,48 @@ async def test_the_failure_that_ends_it_is_told_by_its_end(database_url: str) ->
         assert failures(await watch(ada, id_)) == failures(live)
 
 
+async def test_a_model_that_is_passed_over_is_told_too(database_url: str) -> None:
+    settings = {**KEYS, "provider_retries": 0, "circuit_breaker_failures": 1}
+    async with outside() as world, at_work(database_url, world, settings) as running:
+        ada = await running.person()
+        world.openai.enqueue(OVERLOADED)
+        first = await watch(ada, await start(ada, **SUN, fallback=[FLASH]))
+        assert failures(first) == [("openai", "FAILED", "OVERLOADED", False)]
+
+        passed_over = await watch(ada, await start(ada, **SUN, fallback=[FLASH]))
+        assert failures(passed_over) == [("openai", "SKIPPED", "CIRCUIT_OPEN", False)]
+        assert text_of(passed_over) == DEFAULT_ANSWER
+
+        # Another model of the same provider and key has done nothing.
+        other = await watch(ada, await start(ada, provider="openai", model="gpt-5.5"))
+        assert (failures(other), text_of(other)) == ([], DEFAULT_ANSWER)
+
+        # Passed over with nobody behind it, it has ended with that.
+        alone = await watch(ada, await start(ada, **SUN))
+        assert [each["__typename"] for each in alone] == ["GenerationFinished"]
+        assert alone[-1]["generation"]["attempts"] == [{"status": "SKIPPED"}]
+
+
+async def test_who_has_watched_since_it_stood_in_line_is_told(database_url: str) -> None:
+    settings = {**KEYS, "max_running_generations_per_user": 1}
+    async with outside() as world, at_work(database_url, world, settings) as running:
+        ada = await running.person()
+        world.anthropic.enqueue(Scenario(fault=Fault.STALL_ALIVE))
+        before = await start(ada, **HAIKU)
+        await world.anthropic.wait_requests(1)
+        world.openai.enqueue(OVERLOADED)
+        id_ = await start(ada, **SUN)
+        watching = asyncio.create_task(watch(ada, id_))
+        # It is listened to, and still in line.
+        async with asyncio.timeout(30):
+            while not running.assistant.feed._watches:  # noqa: ASYNC110  (polled)
+                await asyncio.sleep(0.01)
+        await ada.do(CANCEL, input={"id": before})
+        events = await watching
+        assert failures(events[:1]) == failures(events) == [("openai", "FAILED", "OVERLOADED", True)]
+        assert text_of(events) == DEFAULT_ANSWER
+
+
 async def test_another_instance_tells_it_while_the_next_call_waits(database_url: str) -> None:
     keys = [EncryptionKey.generate()]
     async with (
