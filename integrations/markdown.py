@@ -68,7 +68,8 @@ class _Parser:
         self._tree = Tree(self._losses)
         self._heading_level = 0
         self._footnotes: dict[str, deque[Token]] = {}
-        self._footnote_labels: deque[str] = deque()  # in the order of the text
+        self._namesakes = 0
+        self._kept_footnotes: deque[tuple[str, deque[Token]]] = deque()  # in the order of the text
 
     def document(self, markdown: str) -> Document:
         front_matter, text = _split_front_matter(self._valid(markdown))
@@ -188,9 +189,10 @@ class _Parser:
             depth += {"footnote_reference_open": 1, "footnote_reference_close": -1}.get(body[-1].type, 0)
         body.pop()
         if label in self._footnotes:  # the first one counts; a label with a blank is never mentioned
-            label = f"{label} {len(self._footnotes)}"
+            self._namesakes += 1
+            label = f"{label} {self._namesakes}"
         self._footnotes[label] = body
-        self._footnote_labels.append(label)
+        self._kept_footnotes.append((label, body))
 
     def _add_footnotes(self) -> None:
         """Adds the footnotes in the order in which they are mentioned, and then those that never are."""
@@ -210,9 +212,11 @@ class _Parser:
                 self._tree.close(Role.LIST)
 
     def _next_footnote(self) -> str:
-        while (label := self._footnote_labels.popleft()) not in self._footnotes:
-            continue
-        return label
+        """The first one that is still to be added. Not the mapping's own first: finding that takes ever longer."""
+        while True:
+            label, body = self._kept_footnotes.popleft()
+            if self._footnotes.get(label) is body:
+                return label
 
     # --- HTML
 

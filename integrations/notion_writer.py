@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -115,7 +116,7 @@ class NotionWriter:
         Trusts the order and the number of the blocks that are there, not their text. Answers all of them.
         """
         listed = [listed_block(block) async for block in self._calls.children(parent_id)]
-        present = self._present(listed, blocks, place)
+        present = await asyncio.to_thread(self._present, listed, blocks, place)
         after = _after(listed, present)
         added = await self.append(parent_id, blocks[len(present) :], after=after)
         there = [

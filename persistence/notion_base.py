@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ _Stored = list[Any]  # Any: JSON
 
 
 class PostgresNotionBases:
-    """Behind the port NotionBases."""
+    """Behind the port NotionBases. A page of a megabyte has tens of thousands of blocks: threads take them apart."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -29,7 +30,7 @@ class PostgresNotionBases:
         row = await self._statements.row(
             select(notion_bases.c.blocks).where(notion_bases.c.publication_id == publication_id)
         )
-        return None if row is None else _blocks_of(row["blocks"])
+        return None if row is None else await asyncio.to_thread(_blocks_of, row["blocks"])
 
     async def list_on_page(self, notion_page_id: UUID) -> dict[UUID, tuple[SyncedBlock, ...]]:
         """Of a page (by our id) the blocks of each publication that wrote to it, also of those deleted since."""
@@ -40,13 +41,14 @@ class PostgresNotionBases:
             .join(this, this.c.page_id == notion_pages.c.page_id)
             .where(this.c.id == notion_page_id)
         )
-        return {row["publication_id"]: _blocks_of(row["blocks"]) for row in rows}
+        return {row["publication_id"]: await asyncio.to_thread(_blocks_of, row["blocks"]) for row in rows}
 
     async def put(
         self, publication_id: UUID, *, notion_page_id: UUID, blocks: Sequence[SyncedBlock], now: datetime
     ) -> None:
         """Records, or replaces, a publication's blocks on a page (by our id)."""
-        values = {"notion_page_id": notion_page_id, "blocks": _stored(blocks), "recorded_at": now}
+        stored = await asyncio.to_thread(_stored, blocks)
+        values = {"notion_page_id": notion_page_id, "blocks": stored, "recorded_at": now}
         await self._statements.change(
             insert(notion_bases)
             .values(publication_id=publication_id, **values)

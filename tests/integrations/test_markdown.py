@@ -206,6 +206,12 @@ def test_a_long_paragraph_is_read_in_parts_without_losing_any_of_it() -> None:
     assert document.degraded == (Loss.LONG_TEXT,)
 
 
+def test_footnotes_of_one_label_are_all_there() -> None:
+    notes = "[^c]: n\n\n    more [^f]\n\n    [^f]: inner\n\n[^f]: first\n\n[^f]: second\n"
+    shown = "".join(block_texts(to_notion(parse(notes))))
+    assert set(re.findall(r"\w+", shown)).issuperset({"more", "inner", "first", "second"})
+
+
 @pytest.mark.parametrize("length", [1000, 1001])
 def test_an_equation_longer_than_notion_takes_is_code(length: int) -> None:
     expression = "x" * length
