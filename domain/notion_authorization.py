@@ -67,15 +67,20 @@ class NotionAuthorizations(Protocol):
 
 
 class ConnectionToken(Secret):
-    """A connection's access token: always the newest one, since it can be renewed while somebody works with it."""
+    """A connection's access token: always the newest one, since it can be renewed while somebody works with it.
 
-    __slots__ = ("_newest", "_renew", "connection_id")
+    `bot_id` is whom Notion counts its requests for: it outlives each token, and who connects with the same
+    integration token, or once more, has the same one.
+    """
+
+    __slots__ = ("_newest", "_renew", "bot_id", "connection_id")
 
     def __init__(
-        self, token: Secret, *, connection_id: UUID, renew: Callable[[Secret], Awaitable[Secret | None]]
+        self, token: Secret, *, connection_id: UUID, bot_id: str, renew: Callable[[Secret], Awaitable[Secret | None]]
     ) -> None:
         super().__init__(token.reveal())
         self.connection_id = connection_id
+        self.bot_id = bot_id
         self._newest = token
         self._renew = renew
 

@@ -1,4 +1,7 @@
-"""How fast Notion is asked: one allowance for each connection, shared by all instances.
+"""How fast Notion is asked: one allowance for each integration in a workspace, shared by all instances.
+
+That is what Notion itself counts: everybody who connects with the same integration token shares it, and a renewed
+token, or a second connection of the same person, begins no new one.
 
 A request costs an interval of the allowance's time. Requests may run ahead of time by `BURST_SECONDS`, and no minute
 has more of them than the limit says. What works in the background leaves a part of that to people; a person's request
@@ -67,7 +70,7 @@ class Turn:
 
 
 class NotionPaces(Protocol):
-    """The connections' allowances, by a key that stands for the token. Times are those of the database's clock."""
+    """The allowances, by a key for each integration in a workspace. Times are those of the database's clock."""
 
     async def take(self, key: str, *, limit_per_minute: float, ahead_seconds: float) -> Turn:
         """Takes one request from the allowance, if it may run so far ahead."""

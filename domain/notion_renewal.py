@@ -32,6 +32,10 @@ class NotionRenewal:
     Notion voids a refresh token when it is used, and may take the whole grant back when one is used twice. So whoever
     renews claims it first, in the connection's locked row; the others wait for the tokens that come of it. The claim
     is no open transaction, for Notion may take its time; it ends by itself when its owner dies.
+
+    When the answer is lost, nobody can tell whether Notion has exchanged the token. The next one who needs access uses
+    it again: if Notion has not, that renews the tokens; if it has, they are gone, and Notion's refusal says so. From
+    then on the connection is rejected and Notion not asked again: only the person can help, by connecting once more.
     """
 
     def __init__(
@@ -54,6 +58,12 @@ class NotionRenewal:
                 access = open_access(self._cipher, connection, sealed)
                 if access != rejected:
                     return access
+                if self._oauth is None and sealed.refresh is not None:  # once it is configured again, it helps
+                    return None
+                if (
+                    connection.rejected_at is not None
+                ):  # the refresh token is void too; asking once more changes nothing
+                    return None
                 if sealed.refresh is None or self._oauth is None:
                     await tx.notion_connections.end_renewal(connection_id, rejected_at=now)
                     return None

@@ -107,6 +107,7 @@ class NotionService:
         return ConnectionToken(
             open_access(self._cipher, connection, sealed),
             connection_id=connection.id,
+            bot_id=connection.bot_id,
             renew=partial(self._renewal.renew, user_id, connection.id),
         )
 

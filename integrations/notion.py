@@ -372,6 +372,11 @@ class NotionAdapter:
         while len(self._bots) > _MAX_KNOWN_BOTS:
             self._bots.popitem(last=False)
 
+    def _pace_key(self, token: Secret) -> str:
+        """Whose allowance a request takes from. Of a token that nobody has connected yet only itself is known."""
+        bot_id = token.bot_id if isinstance(token, ConnectionToken) else self._bots.get(_digest(token))
+        return _digest(token) if bot_id is None else f"bot:{bot_id}"
+
     async def _call(
         self,
         token: Secret,
@@ -386,21 +391,28 @@ class NotionAdapter:
 
         A `permit` is given for what would change something.
         """
-        used = Secret(token.reveal())
+        key, used = self._pace_key(token), Secret(token.reveal())
         try:
-            return await self._request(used, method, path, query=query, body=body, permit=permit)
+            return await self._request(used, method, path, key=key, query=query, body=body, permit=permit)
         except NotionFailed as failed:
             if failed.reason is not NotionFailureReason.AUTHENTICATION or not isinstance(token, ConnectionToken):
                 raise
             if not await token.renew(used):
                 raise
-        return await self._request(token, method, path, query=query, body=body, permit=permit)
+        return await self._request(token, method, path, key=key, query=query, body=body, permit=permit)
 
     async def _request(
-        self, token: Secret, method: str, path: str, *, query: Json | None, body: Json | None, permit: Permit | None
+        self,
+        token: Secret,
+        method: str,
+        path: str,
+        *,
+        key: str,
+        query: Json | None,
+        body: Json | None,
+        permit: Permit | None,
     ) -> Json:
-        """One request, when its turn has come; only after that wait the permit is asked."""
-        key = _digest(token)
+        """One request, when its turn by the `key` has come; only after that wait the permit is asked."""
         await self._pace.turn(key, self._priority)
         if permit is not None:
             permit()

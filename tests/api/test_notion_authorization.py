@@ -304,6 +304,51 @@ async def test_a_renewal_that_fails_for_now_is_tried_again(database_url: str) ->
         assert (await ada.ask(NOTION))["viewer"]["notion"]["rejectedAt"] is None
 
 
+@pytest.mark.parametrize("is_exchanged", [False, True])
+async def test_a_renewal_whose_answer_is_lost_is_cleared_up_by_the_next(
+    database_url: str, *, is_exchanged: bool
+) -> None:
+    async with world(database_url) as here:
+        ada = await here.product.person()
+        await connect(ada)
+        parent = here.notion.address(here.page)
+        here.notion.oauth.expire_access_tokens()
+        here.notion.enqueue(Fault(kind=FaultKind.LOST, path="/v1/oauth/token", applied=is_exchanged))
+        (error,) = (await start_generation(ada, parent))["errors"]
+        assert (error["code"], error["reason"]) == ("NOTION_FAILED", "UNREACHABLE")
+        assert (await ada.ask(NOTION))["viewer"]["notion"]["rejectedAt"] is None
+        reasons = [error["reason"] for error in (await start_generation(ada, parent))["errors"]]
+        assert reasons == (["AUTHENTICATION"] if is_exchanged else [])
+        assert ((await ada.ask(NOTION))["viewer"]["notion"]["rejectedAt"] is not None) is is_exchanged
+        if is_exchanged:
+            exchanges = asked(here.notion, "/v1/oauth/token")
+            (error,) = (await start_generation(ada, parent))["errors"]
+            assert error["reason"] == "AUTHENTICATION"
+            assert asked(here.notion, "/v1/oauth/token") == exchanges
+            await connect(ada)
+            assert (await start_generation(ada, parent))["errors"] == []
+
+
+async def test_a_renewed_token_goes_on_with_the_same_allowance(database_url: str) -> None:
+    async with world(database_url) as here:
+        ada, bob = await here.product.person(), await here.product.person("Bob")
+        for person in (ada, bob):
+            await connect(person)
+        parent = here.notion.address(here.page)
+        assert (await start_generation(ada, parent))["errors"] == []
+        here.notion.oauth.expire_access_tokens()
+        assert (await start_generation(ada, parent))["errors"] == []
+        assert (await start_generation(bob, parent))["errors"] == []
+        assert here.notion.oauth.refreshes == 2
+        database = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+        try:
+            keys = {row["key"] for row in await database.fetch("SELECT key FROM notion_paces")}
+        finally:
+            await database.close()
+        # The stand-in's apps have one bot in a workspace, whoever signs in.
+        assert keys == {f"bot:{here.page.workspace.bot_id}"}
+
+
 async def test_new_tokens_are_kept_though_who_asked_has_gone(database_url: str) -> None:
     async with world(database_url) as here:
         ada = await here.product.person()
