@@ -134,6 +134,7 @@ class GenerationService:
             provider=choice.provider.name,
             model=choice.model.id,
             created_at=created_at,
+            is_answered=False,
         )
         draft = await self._draft(viewer, request, settings, facts)
         reserved = to_reserve([self._estimate(request, each, settings) for each in (choice, *fallback)])

@@ -30,6 +30,9 @@ class Placeholder(StrEnum):
 
 
 MAX_OPTION_CHARS: Final = 100
+
+UNTIL_ANSWERED: Final = {each: f"\ufdd0{each}\ufdd1" for each in (Placeholder.PROVIDER, Placeholder.MODEL)}
+"""What stands for whoever answers as long as that is open. Unicode's noncharacters are in no text that people write."""
 _OPTION_TYPES: Final = frozenset({"select", "multi_select", "status"})
 _PLACEHOLDERS: Final = {each.value: each for each in Placeholder}
 
@@ -53,6 +56,35 @@ def filled(
         name: _filled(value, names if types.get(name) in _OPTION_TYPES else texts, name)
         for name, value in properties.items()
     }
+
+
+def is_open(properties: Mapping[str, object]) -> bool:
+    """Whether values wait for it to be known who has answered."""
+    return _settled(properties, dict.fromkeys(UNTIL_ANSWERED.values(), "")) != properties
+
+
+def settled(
+    properties: Mapping[str, object], *, provider: str, model: str, types: Mapping[str, str]
+) -> dict[str, object]:
+    """The values with the names of who has answered."""
+    texts = {UNTIL_ANSWERED[Placeholder.PROVIDER]: provider, UNTIL_ANSWERED[Placeholder.MODEL]: model}
+    names = {mark: _as_option(text) for mark, text in texts.items()}
+    return {
+        name: _settled(value, names if types.get(name) in _OPTION_TYPES else texts)
+        for name, value in properties.items()
+    }
+
+
+def _settled(value: object, texts: Mapping[str, str]) -> object:
+    if isinstance(value, str):
+        for mark, text in texts.items():
+            value = value.replace(mark, text)
+        return value
+    if isinstance(value, list):
+        return [_settled(item, texts) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _settled(item, texts) for key, item in value.items()}
+    return value
 
 
 def find_external_id(properties: Mapping[str, object], types: Mapping[str, str]) -> str | None:

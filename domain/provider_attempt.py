@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from domain.generation import Failure, GenerationStatus
+from domain.generation import Failure, Generation, GenerationStatus
 from domain.provider import Usage
 
 
@@ -71,6 +71,14 @@ def failed_and_followed(attempts: Sequence[ProviderAttempt], status: GenerationS
     failed = tuple(each for each in attempts if each.status in FAILING)
     has_ended_it = status.is_final and failed[-1:] == tuple(attempts)[-1:] and failed and failed[-1].retry_at is None
     return failed[:-1] if has_ended_it else failed
+
+
+def answered_by(generation: Generation, attempts: Sequence[ProviderAttempt]) -> tuple[str, str]:
+    """The ids of the provider and the model whose answer it is: a fallback's, if the first could not be had."""
+    for attempt in reversed(attempts):
+        if attempt.status is AttemptStatus.SUCCEEDED:
+            return attempt.provider_id, attempt.model
+    return generation.provider_id, generation.model
 
 
 class ProviderAttempts(Protocol):

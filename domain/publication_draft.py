@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from domain.account import Viewer
 from domain.errors import AssistantError, InvalidInput, NotionFailed, NotionFailureReason
 from domain.notion import DocumentParser, Notion, NotionParent, NotionParentKind
 from domain.notion_service import NotionService
-from domain.property_map import Placeholder, defaults, filled, find_external_id
+from domain.property_map import UNTIL_ANSWERED, Placeholder, defaults, filled, find_external_id
 from domain.publication import MAX_TITLE_CHARS, PublishMode
 from domain.settings import UserSettings
 from domain.settings_service import MAX_REFERENCE_CHARS, checked_json
@@ -40,13 +40,14 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationFacts:
-    """What is known of the generation that a page is of."""
+    """What is known of the generation that a page is of. `is_answered`: provider and model are those that answered."""
 
     generation_id: UUID
     prompt: str
     provider: str
     model: str
     created_at: datetime
+    is_answered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,10 @@ class PublicationDrafter:
             self._notion.property_values(parent, values, may_add_options=_may_add_options(options, settings))
         except InvalidInput as error:
             raise _of_property(error) from error
+        if not facts.is_answered:
+            provider, model = UNTIL_ANSWERED[Placeholder.PROVIDER], UNTIL_ANSWERED[Placeholder.MODEL]
+            facts = replace(facts, provider=provider, model=model)
+            values = self._filled(parent, wanted, viewer, facts, title)
         return PublicationDraft(
             parent=parent,
             title=title,

@@ -13,7 +13,9 @@ from domain.errors import Conflict, InvalidInput, NotFound
 from domain.generation import Generation, GenerationStatus
 from domain.maintenance import Maintenance
 from domain.page_sync import PageVersion, VersionOrigin, hash_of
+from domain.provider_attempt import answered_by
 from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.publication_answer import who_answered
 from domain.publication_draft import (
     PublicationDraft,
     PublicationDrafter,
@@ -181,13 +183,14 @@ class PublicationService:
             return
         transcripts = await tx.generations.list_transcripts(viewer.user.id, [answer.id])
         content = transcripts[answer.id].content
+        attempts = await tx.provider_attempts.list_by_generation(viewer.user.id, [answer.id])
         version = PageVersion(
             id=self._new_id(),
             page_row_id=page_row_id,
             number=await tx.tracked_pages.newest_number(page_row_id) + 1,
             origin=VersionOrigin.ANSWER,
             content_hash=hash_of(content),
-            made_by=f"{answer.provider_id}:{answer.model}",
+            made_by=":".join(answered_by(answer, attempts.get(answer.id, ()))),
             created_at=self._clock(),
         )
         await tx.tracked_pages.add_version(replace(held, generation_id=answer.id), version, content)
@@ -201,13 +204,14 @@ async def _facts(tx: Transaction, viewer: Viewer, generation_id: UUID) -> tuple[
     if generation is None:
         raise NotFound("There is no such generation.", field=("generationId",))
     transcript = (await tx.generations.list_transcripts(viewer.user.id, [generation_id]))[generation_id]
-    names = {each.id: each.name for each in await tx.providers.list_all()}
+    provider_name, model = await who_answered(tx, generation)
     facts = PublicationFacts(
         generation_id=generation_id,
         prompt=transcript.prompt,
-        provider=names.get(generation.provider_id, generation.provider_id),
-        model=generation.model,
+        provider=provider_name,
+        model=model,
         created_at=generation.created_at,
+        is_answered=generation.status is GenerationStatus.SUCCEEDED,
     )
     return facts, transcript.content
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
@@ -22,6 +22,7 @@ from domain.notion_pace import NotionBusy
 from domain.notion_service import NotionService
 from domain.page_sync import FIRST_VERSION, NotionReader
 from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.publication_answer import properties_of
 from domain.secret import Secret
 from domain.store import Store
 from domain.telemetry import Telemetry
@@ -54,6 +55,7 @@ class _Job:
     publication: Publication
     token: Secret
     document: Document
+    properties: Mapping[str, object]
     version: int
 
 
@@ -323,9 +325,10 @@ class Publisher:
             counting = None
             if publication.mode is PublishMode.UPDATE and publication.page is not None:
                 counting = await tx.tracked_pages.find_text(publication.page.id)
+            properties = await properties_of(tx, publication)
         version, content = counting or (FIRST_VERSION, transcripts[publication.generation_id].content)
         document = await asyncio.to_thread(self._parse, content)
-        return _Job(publication=publication, token=token, document=document, version=version)
+        return _Job(publication=publication, token=token, document=document, properties=properties, version=version)
 
     async def _create_page(self, job: _Job) -> CreatedPage:
         publication = job.publication
@@ -337,7 +340,7 @@ class Publisher:
                 NewPage(
                     parent=publication.parent,
                     title=publication.title,
-                    properties=publication.properties,
+                    properties=job.properties,
                     document=job.document,
                 ),
                 permit=self._permit_of(publication),

@@ -1,14 +1,19 @@
 """What a page's properties say, and the preview that tells beforehand, through the API of the whole product."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from tests.api.assistant import CONNECT, GENERATE, PUBLISH, at_work, everything_in, outside
 from tests.api.product import Person, Product
+from tests.api.test_attempts import KEYS
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
+from tests.standins.scenario import Failure, Scenario
 
 SCHEMA: dict[str, Any] = {
     "Name": "title",
@@ -39,6 +44,13 @@ mutation ($input: UpdateSettingsInput!) {
 """
 GENERATION = """
 query ($id: ID!) { generation(id: $id) { createdAt model { id } publication { status error { message } degraded } } }
+"""
+
+
+ATTEMPTS = """
+query ($id: ID!) {
+  generation(id: $id) { model { id } publication { status } attempts { provider { id } model { id } } }
+}
 """
 
 
@@ -80,6 +92,36 @@ def values_of(page: Node) -> dict[str, object]:
             case "date":
                 shown[name] = value and value["start"]
     return shown
+
+
+@pytest.mark.parametrize("is_published_later", [False, True])
+async def test_a_page_names_the_fallback_that_has_answered(database_url: str, *, is_published_later: bool) -> None:
+    settings = {**KEYS, "provider_retries": 0}
+    async with outside() as around, at_work(database_url, around, settings) as running:
+        around.notion.add_workspace("Acme")
+        source = around.notion.data_source(around.notion.add_database("Answers", SCHEMA))
+        ada = await connected(running, around.notion)
+        around.openai.enqueue(Scenario(failure=Failure.OVERLOADED))
+        publish = {"parent": source.id, "properties": {"Note": "{provider}: {model}, {{model}}", "Topic": ["{model}"]}}
+        wanted: dict[str, object] = {"provider": "openai", "fallback": [{"provider": "deepseek"}]}
+        if is_published_later:
+            generation_id = await generated(ada, **wanted)
+            await ada.do(PUBLISH, input={"generationId": generation_id, "publish": publish})
+        else:
+            generation_id = await generated(ada, publish=publish, **wanted)
+        async with asyncio.timeout(20):
+            while True:
+                found = (await ada.ask(ATTEMPTS, id=generation_id))["generation"]
+                if found["publication"]["status"] == "PUBLISHED":
+                    break
+                await asyncio.sleep(0.05)
+        model = found["attempts"][-1]["model"]["id"]
+        assert found["attempts"][-1]["provider"]["id"] == "deepseek"
+        assert model != found["model"]["id"]
+        (page,) = around.notion.pages_under(source)
+        values = values_of(page)
+        assert (values["Model"], values["Provider"]) == (model, "DeepSeek")
+        assert (values["Note"], values["Topic"]) == (f"DeepSeek: {model}, {{model}}", [model])
 
 
 async def test_properties_are_filled_in_with_what_is_known_of_the_generation(database_url: str) -> None:
