@@ -94,6 +94,7 @@ class Generator:
         self._claiming = asyncio.Lock()
         # Until then (in the loop's time) a lease that has ended proves nothing: its owner could not renew it.
         self._outage_forgiven_at = 0.0
+        self._looked_for_abandoned_at: datetime | None = None
 
     @property
     def running_count(self) -> int:
@@ -164,6 +165,9 @@ class Generator:
 
     def _note_outage(self, action: str) -> None:
         _log.warning("store_unavailable", extra={"action": action})
+        self._forgive()
+
+    def _forgive(self) -> None:
         self._outage_forgiven_at = asyncio.get_running_loop().time() + self._lease.total_seconds()
 
     async def _claim(self) -> tuple[Generation, ...]:
@@ -369,6 +373,7 @@ class Generator:
             self.cancel(generation_id)
 
     async def _recover_abandoned(self) -> None:
+        self._note_standstill()
         if asyncio.get_running_loop().time() < self._outage_forgiven_at:
             return
         async with self._store.begin() as tx:
@@ -379,6 +384,17 @@ class Generator:
             self._logs.notify(generation_id)
         if recovered:
             self.wake()
+
+    def _note_standstill(self) -> None:
+        """Where this process has stood still (a suspended machine, one that has far too much to do) others have, too.
+
+        Its own runs are among those whose leases have ended meanwhile. Whoever lives renews them now.
+        """
+        now, last = self._clock(), self._looked_for_abandoned_at
+        self._looked_for_abandoned_at = now
+        if last is not None and now - last > timedelta(seconds=POLL_SECONDS) + self._lease / 2:
+            _log.warning("stood_still", extra={"seconds": round((now - last).total_seconds(), 1)})
+            self._forgive()
 
 
 def _failure_of(errors: BaseExceptionGroup[AssistantError]) -> Failure:

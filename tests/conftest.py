@@ -7,25 +7,36 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ops.config import Config
 from ops.embedded_postgres import EmbeddedPostgres
 
+_IS_CI = os.environ.get("CI") == "true"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_LONG_FOR_A_TEST = timedelta(seconds=90)
 _database_numbers = itertools.count(1)
+# What a machine has time for says nothing of the product; and a failure that comes by chance tells nobody who changed
+# something what to do: in CI the examples are always the same, everywhere else they are new ones.
+settings.register_profile(
+    "tests", deadline=None, derandomize=_IS_CI, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI everything that a test may lack is installed: a skip would be a test that nobody runs."""
     report = yield
-    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+    if _IS_CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"Skipped, which is a failure in CI: {reason}"
@@ -37,6 +48,15 @@ def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own keys and addresses are nothing that a test may meet."""
     for name in Config.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def within_one_day() -> None:
+    """For what is counted by the day: a test that begins shortly before midnight (UTC) waits until it is over."""
+    now = datetime.now(UTC)
+    until_midnight = datetime.combine(now + timedelta(days=1), datetime.min.time(), UTC) - now
+    if until_midnight < _LONG_FOR_A_TEST:
+        time.sleep(until_midnight.total_seconds() + 1)
 
 
 @pytest.fixture

@@ -19,11 +19,16 @@ from tests.standins.anthropic import AnthropicStandin
 from tests.standins.deepseek import DeepSeekStandin
 from tests.standins.notion import NotionStandin
 from tests.standins.openai import OpenAIStandin
-from tests.standins.server import Served, running
+from tests.standins.scenario import Gate
+from tests.standins.server import Served
+from tests.standins.server import running as serving_standin
+from tests.waiting import until
 
 TOKENS_PER_SECOND = 2_000.0  # the demo writes as fast as a test can read
 # Five seconds are kept for storing, so nothing is waited for: a run that a test leaves behind is interrupted at once.
 DRAIN_TIMEOUT_SECONDS = 5
+# More than are joined into one event on their way to whoever watches.
+_PIECES, _PIECE_SECONDS = 10, 0.05
 _NO_SETTINGS: Mapping[str, object] = {}
 
 GENERATE = """
@@ -101,7 +106,7 @@ async def outside() -> AsyncIterator[Outside]:
     }
     async with AsyncExitStack() as stack:
         for name, standin in standins.items():
-            world.addresses[f"{name}_base_url"] = await stack.enter_async_context(running(standin))
+            world.addresses[f"{name}_base_url"] = await stack.enter_async_context(serving_standin(standin))
         yield world
 
 
@@ -202,6 +207,17 @@ async def until_text(person: Person, generation_id: str) -> list[Event]:
 async def over_sse(person: Person, generation_id: str, after: str | None = None) -> list[Event]:
     """The same over Server-Sent Events."""
     return [event_of(result) for result in await person.events(WATCH, id=generation_id, after=after)]
+
+
+async def when_watched(running: Product, count: int, gate: Gate) -> None:
+    """Lets an answer's pieces come one by one, as a provider writes them, once so many watch it."""
+    # Nobody else needs to know this.
+    watches = running.assistant.feed._watches
+    await until(lambda: watches.total() >= count)
+    for _ in range(_PIECES):
+        gate.open(1)
+        await asyncio.sleep(_PIECE_SECONDS)
+    gate.open()
 
 
 def event_of(result: Any) -> Event:

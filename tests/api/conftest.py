@@ -25,5 +25,5 @@ async def address(happenings: Happenings) -> AsyncIterator[str]:
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of that server."""
-    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=10) as client:
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client:
         yield client

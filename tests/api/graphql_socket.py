@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
 
 
 class Socket:

@@ -36,7 +36,7 @@ _RESPONSE = """() => {
 }"""
 # GraphiQL fills its editors a moment after it has shown a tab, and shows nothing by which that could be seen.
 _SETTLING_MS = 500
-_TIMEOUT_MS = 30_000
+_TIMEOUT_MS = 90_000
 _POLL_MS = 50
 
 

@@ -117,7 +117,7 @@ class Product:
 
     async def visitor(self) -> Person:
         """Somebody who is not signed in."""
-        client = httpx.AsyncClient(base_url=f"http://{self.address}", timeout=30)
+        client = httpx.AsyncClient(base_url=f"http://{self.address}", timeout=120)
         return Person(await self.stack.enter_async_context(client), self.address)
 
     async def person(self, name: str = "ada") -> Person:

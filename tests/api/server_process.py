@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.ops.processes import ROOT
 
 _READY = re.compile(r"^Ready at http\S+ \(playground\).*?\bport\W+(\d+)", re.MULTILINE | re.DOTALL)
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,5 +37,5 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
         for connection in list(server.server_state.connections):
             if (transport := connection.transport) is not None:
                 transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*server.server_state.tasks)

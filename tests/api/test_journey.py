@@ -16,11 +16,12 @@ from tests.api.assistant import (
     start,
     stored,
     text_of,
+    when_watched,
 )
 from tests.api.product import Person, Product
 from tests.standins.notion_errors import JSON
 from tests.standins.notion_state import Node
-from tests.standins.scenario import DEFAULT_ANSWER, Failure, Scenario, cut
+from tests.standins.scenario import DEFAULT_ANSWER, Failure, Gate, Scenario, cut
 
 SERVER_KEYS = {"openai_api_key": "sk-server-0001", "anthropic_api_key": "sk-server-0002"}
 HISTORY = """
@@ -91,11 +92,14 @@ async def history_of(person: Person, **arguments: object) -> Any:
 async def test_from_the_prompt_to_the_page_in_notion(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SERVER_KEYS) as running:
         ada = await running.person("ada")
-        world.openai.enqueue(Scenario(piece_delay_seconds=0.01))
+        gate = Gate(1)
+        world.openai.enqueue(Scenario(gate=gate))
         generation_id = await start(ada, "How do I greet?\nIn Python, please.")
 
-        over_both = await asyncio.gather(over_websocket(ada, generation_id), over_sse(ada, generation_id))
-        for events in over_both:
+        over_both = await asyncio.gather(
+            over_websocket(ada, generation_id), over_sse(ada, generation_id), when_watched(running, 2, gate)
+        )
+        for events in over_both[:2]:
             assert kinds_of(events)[-2:] == ["GenerationText", "GenerationFinished"]
             assert len(events) > 5, "it arrived piece by piece"
             assert text_of(events) == DEFAULT_ANSWER
@@ -179,10 +183,12 @@ async def test_a_publication_that_fails_is_seen_and_can_be_repeated(database_url
     async with outside() as world, at_work(database_url, world, SERVER_KEYS) as running:
         ada = await running.person("ada")
         inbox = await connect(ada, world)
-        world.openai.enqueue(Scenario(piece_delay_seconds=0.01))
+        gate = Gate()
+        world.openai.enqueue(Scenario(gate=gate))
         generation_id = await start(ada, "Greet.", publish={"parent": inbox.id})
         # In the meantime: not to be retried by the server itself.
         inbox.shared = False
+        gate.open()
         events = await over_websocket(ada, generation_id)
         assert events[-1]["publication"]["status"] == "FAILED"
         assert events[-1]["publication"]["error"] == {"code": "NOTION_FAILED", "reason": "NOT_SHARED"}

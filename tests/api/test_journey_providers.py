@@ -27,6 +27,7 @@ from tests.standins.scenario import (
     Failure,
     Fault,
     Finish,
+    Gate,
     Scenario,
     Usage,
 )
@@ -43,7 +44,11 @@ mutation Remove($input: IdInput!) { removeApiKey(input: $input) { apiKeys { id }
 SERVER_KEY = "sk-the-servers-own-0123456789"
 OWN_KEY = "sk-the-persons-own-9876543210"
 COUNTED = Usage(input_tokens=1_000, cached_tokens=200, output_tokens=700, reasoning_tokens=90)
-SLOW = Scenario(piece_delay_seconds=0.05)
+
+
+def unfinished() -> Scenario:
+    """An answer that does not go on after some pieces, though nothing is wrong with it."""
+    return Scenario(gate=Gate(10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +180,7 @@ async def test_what_goes_wrong_is_told_and_what_was_written_is_kept(
 
 
 async def test_a_provider_that_falls_silent_is_given_up(database_url: str, case: Case) -> None:
-    settings = {**case.server_key, "idle_timeout_seconds": 1}
+    settings = {**case.server_key, "idle_timeout_seconds": 2}
     async with outside() as world, at_work(database_url, world, settings) as running:
         ada = await running.person()
         standin = case.standin(world)
@@ -191,7 +196,7 @@ async def test_cancelling_closes_the_providers_stream_and_keeps_the_text(databas
     async with outside() as world, at_work(database_url, world, case.server_key) as running:
         ada = await running.person()
         standin = case.standin(world)
-        standin.enqueue(SLOW)
+        standin.enqueue(unfinished())
         generation_id = await start(ada, provider=case.provider)
         await until_text(ada, generation_id)
         # Who stops watching stops nothing.

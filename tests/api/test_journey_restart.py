@@ -26,7 +26,8 @@ from tests.api.assistant import (
 )
 from tests.api.product import PASSWORD, Person
 from tests.api.server_process import ServerProcess, server_process
-from tests.standins.scenario import DEFAULT_ANSWER, Fault, Scenario, cut
+from tests.standins.scenario import DEFAULT_ANSWER, Fault, Gate, Scenario, cut
+from tests.waiting import until
 
 ADD_KEY = """
 mutation Add($input: AddApiKeyInput!) { addApiKey(input: $input) { apiKey { id } errors { code message field } } }
@@ -36,14 +37,17 @@ WHO = "{ viewer { username history { totalCount } apiKeys { hint } } }"
 SERVER_KEY = "sk-the-servers-own-0123456789"
 OWN_KEY = "sk-the-persons-own-9876543210"
 PROMPT = "Tell nobody of the confidential-word."
-# Longer than the start of the next server takes, and with text to show from the start.
-SLOW = Scenario(text=cut(DEFAULT_ANSWER, 5), piece_delay_seconds=0.03)
+
+
+def held(gate: Gate) -> Scenario:
+    """The usual answer, whose pieces come when the test says so."""
+    return Scenario(text=cut(DEFAULT_ANSWER, 5), gate=gate)
 
 
 @asynccontextmanager
 async def visitor(server: ServerProcess) -> AsyncIterator[Person]:
     """Somebody with a client."""
-    async with httpx.AsyncClient(base_url=f"http://{server.address}", timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://{server.address}", timeout=120) as client:
         yield Person(client, server.address)
 
 
@@ -56,7 +60,8 @@ def settings_of(world: Outside, database_url: str, key: EncryptionKey) -> dict[s
 async def test_a_restart_lets_running_answers_end_and_keeps_everything(database_url: str, tmp_path: Path) -> None:
     async with outside() as world:
         settings = settings_of(world, database_url, EncryptionKey.generate()) | {"LOG_LEVEL": "debug"}
-        world.openai.enqueue(SLOW)
+        gate = Gate(10)
+        world.openai.enqueue(held(gate))
         async with server_process(tmp_path / "first", **settings) as first, visitor(first) as ada:
             await ada.register("ada")
             generation_id = await start(ada, PROMPT)
@@ -65,6 +70,8 @@ async def test_a_restart_lets_running_answers_end_and_keeps_everything(database_
                 await ws.subscribe("1", WATCH, variables={"id": generation_id})
                 events = [event_of((await ws.receive())["payload"])]
                 stopping = asyncio.create_task(first.stop())
+                await until(lambda: "draining" in first.printed())
+                gate.open()
                 while (message := await ws.receive())["type"] == "next":
                     events.append(event_of(message["payload"]))
             assert text_of(events) == DEFAULT_ANSWER
@@ -102,7 +109,7 @@ async def test_an_answer_whose_server_has_died_is_kept_or_written_anew(
     async with outside() as world:
         key = EncryptionKey.generate()
         # One has shown text when the server dies, the other has not been answered at all.
-        world.openai.enqueue(SLOW, Scenario(fault=Fault.HANG))
+        world.openai.enqueue(held(Gate(10)), Scenario(fault=Fault.HANG))
         settings = settings_of(world, database_url, key)
         async with server_process(tmp_path / "output", **settings) as server, visitor(server) as ada:
             await ada.register("ada")

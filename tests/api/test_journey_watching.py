@@ -22,19 +22,24 @@ from tests.api.assistant import (
 )
 from tests.api.graphql_socket import Socket
 from tests.api.product import Person
-from tests.standins.scenario import DEFAULT_ANSWER, DEFAULT_REASONING, Fault, Scenario, cut
+from tests.standins.scenario import DEFAULT_ANSWER, DEFAULT_REASONING, Fault, Gate, Scenario, cut
+from tests.waiting import until
 
 SETTINGS = {"openai_api_key": "sk-server-0123456789", "max_running_generations_per_user": 100}
 REASONING = "".join(DEFAULT_REASONING)
-# Some two seconds, in pieces that a frame never joins.
-SLOW = Scenario(text=cut(DEFAULT_ANSWER, 10), piece_delay_seconds=0.06)
 MANY = 50
+
+
+def held(gate: Gate) -> Scenario:
+    """The usual answer, whose pieces come when the test says so."""
+    return Scenario(text=cut(DEFAULT_ANSWER, 10), gate=gate)
 
 
 async def test_a_reader_who_comes_back_misses_nothing_and_sees_nothing_twice(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada = await running.person()
-        world.openai.enqueue(SLOW)
+        gate = Gate(1)
+        world.openai.enqueue(held(gate))
         generation_id = await start(ada)
         events = await until_text(ada, generation_id)
         # The connection is lost and made again, over one transport and the other, while the answer grows.
@@ -42,7 +47,10 @@ async def test_a_reader_who_comes_back_misses_nothing_and_sees_nothing_twice(dat
             async with ada.socket() as ws:
                 after = events[-1]["cursor"]
                 await ws.subscribe("1", WATCH, variables={"id": generation_id, "after": after})
-                events += [event_of((await ws.receive())["payload"]) for _ in range(3)]
+                for _ in range(3):
+                    gate.open(1)
+                    events.append(event_of((await ws.receive())["payload"]))
+        gate.open()
         events += await over_sse(ada, generation_id, after=events[-1]["cursor"])
 
         assert kinds_of(events) == ["GenerationReasoning", "GenerationText", "GenerationFinished"]
@@ -61,13 +69,15 @@ async def test_a_reader_who_comes_back_misses_nothing_and_sees_nothing_twice(dat
 async def test_all_watchers_see_the_same_however_late(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada = await running.person()
-        world.openai.enqueue(SLOW)
+        gate = Gate(5)
+        world.openai.enqueue(held(gate))
         generation_id = await start(ada)
         async with asyncio.TaskGroup() as group:
             early = [group.create_task(over_websocket(ada, generation_id)) for _ in range(2)]
             await until_text(ada, generation_id)
             halfway = await stored(ada, generation_id)
             late = [group.create_task(watch(ada, generation_id)) for watch in (over_websocket, over_sse)]
+            gate.open()
         assert halfway["status"] == "RUNNING"
         afterwards = await over_sse(ada, generation_id)
 
@@ -81,8 +91,11 @@ async def test_all_watchers_see_the_same_however_late(database_url: str) -> None
 async def test_two_subscriptions_share_a_socket(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada = await running.person()
-        world.openai.enqueue(SLOW, Scenario(text=("Short.",)))
-        ids = {"long": await start(ada), "short": await start(ada)}
+        gate = Gate(1)
+        world.openai.enqueue(held(gate), Scenario(text=("Short.",)))
+        ids = {"long": await start(ada)}
+        await world.openai.wait_requests(1)
+        ids["short"] = await start(ada)
         seen: dict[str, list[dict[str, object]]] = {"long": [], "short": []}
         async with ada.socket() as ws:
             for name, generation_id in ids.items():
@@ -92,6 +105,7 @@ async def test_two_subscriptions_share_a_socket(database_url: str) -> None:
                 message = await ws.receive()
                 if message["type"] == "complete":
                     completed.append(message["id"])
+                    gate.open()
                 else:
                     seen[message["id"]].append(event_of(message["payload"]))
         assert completed == ["short", "long"], "the quick one does not wait for the slow one"
@@ -113,12 +127,14 @@ async def test_waiting_answers_when_it_has_ended(database_url: str) -> None:
 async def test_a_client_that_waits_no_longer_stops_nothing(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada = await running.person()
-        world.openai.enqueue(SLOW)
+        gate = Gate(1)
+        world.openai.enqueue(held(gate))
         waiting = asyncio.create_task(ada.do(GENERATE, input={"prompt": "Hello.", "wait": True}))
         await world.openai.wait_requests(1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        gate.open()
         found = (await ada.ask("{ viewer { history { nodes { id } } } }"))["viewer"]["history"]["nodes"]
         assert len(found) == 1
         assert text_of(await over_sse(ada, found[0]["id"])) == DEFAULT_ANSWER
@@ -135,12 +151,8 @@ async def test_watchers_hold_no_connection_to_the_database(database_url: str) ->
         async with AsyncExitStack() as stack:
             watchers = await _watch_many_times(ada, generation_id, stack)
             store = running.assistant.store
-            # The server's own rounds take a connection now and then, for a moment.
-            counts = []
-            for _ in range(40):
-                counts.append(store.connections_in_use)
-                await asyncio.sleep(0.01)
-            assert min(counts) == 0
+            # The server's own rounds take a connection now and then, for a moment; a watcher would hold on to one.
+            await until(lambda: store.connections_in_use == 0)
             # With a pool of two, this would not even be answered if any of them held one.
             assert (await stored(ada, generation_id))["status"] == "RUNNING"
 

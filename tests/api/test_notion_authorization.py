@@ -1,6 +1,7 @@
 """Connecting Notion by signing in there: the way there and back, who may not take it, and tokens that are renewed."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.api.product import Person, Product
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
+from tests.waiting import until
 
 PUBLIC_URL = "https://assistant.example"
 START = """
@@ -358,12 +360,12 @@ async def test_new_tokens_are_kept_though_who_asked_has_gone(database_url: str) 
         assert viewer is not None
         token = await here.product.assistant.services.notion.find_token(viewer.user.id)
         assert token is not None
-        here.notion.enqueue(Fault(kind=FaultKind.DELAYED, path="/v1/oauth/token", delay_seconds=0.3))
+        released = threading.Event()
+        here.notion.enqueue(Fault(kind=FaultKind.DELAYED, path="/v1/oauth/token", released=released))
         renewing = asyncio.create_task(token.renew(Secret(token.reveal())))
-        async with asyncio.timeout(10):
-            while asked(here.notion, "/v1/oauth/token") < 2:  # noqa: ASYNC110  (the stand-in has no event for it)
-                await asyncio.sleep(0.01)
+        await until(lambda: asked(here.notion, "/v1/oauth/token") == 2)
         renewing.cancel()
+        released.set()
         with pytest.raises(asyncio.CancelledError):
             await renewing
         newest = await here.product.assistant.services.notion.find_token(viewer.user.id)

@@ -144,7 +144,7 @@ async def test_the_command_waits_for_the_token_and_shows_it(
         asyncio.TaskGroup() as group,
     ):
         command = group.create_task(take_webhook(config, forget=False))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 try:
                     await running.webhooks.receive(b'{"verification_token": "secret_shown"}', None)

@@ -19,6 +19,7 @@ from tests.standins.notion_content import plain_text
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_hand import Hand, paragraph
 from tests.standins.notion_state import Node
+from tests.waiting import PATIENCE_SECONDS, until
 
 PAGE = """
 fragment Page on NotionPage {
@@ -316,38 +317,41 @@ async def test_versions_go_with_the_answer(database_url: str) -> None:
 
 async def until_state(it: Scene, state: str) -> dict[str, Any]:
     """The page once it has come to that state by itself."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (page := await it.page())["state"] != state:  # noqa: ASYNC110  (another process's change, asked for)
             await asyncio.sleep(0.05)
     return page
 
 
-async def make_due(database_url: str) -> None:
-    """As if the time for the next look had come."""
+async def until_noticed(it: Scene, database_url: str, state: str) -> dict[str, Any]:
+    """The same, as if the time for the next look had come: again and again, for a look may have begun before."""
+
+    async def is_noticed() -> bool:
+        await connection.execute("UPDATE notion_pages SET next_look_at = now()")
+        it.running.assistant.watcher.wake()
+        return bool((await it.page())["state"] == state)
+
     connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
     try:
-        await connection.execute("UPDATE notion_pages SET next_look_at = now()")
+        await until(is_noticed)
     finally:
         await connection.close()
+    return await it.page()
 
 
 async def test_changes_are_noticed_without_anybody_asking(database_url: str) -> None:
     async with scene(database_url) as it:
         it.hand.add(it.node, paragraph("Look here."))
-        await make_due(database_url)
-        it.running.assistant.watcher.wake()
-        page = await until_state(it, "CHANGED_IN_NOTION")
+        page = await until_noticed(it, database_url, "CHANGED_IN_NOTION")
         assert "Look here." in page["notionVersion"]["content"]
         it.hand.trash(it.node)
-        await make_due(database_url)
-        it.running.assistant.watcher.wake()
-        await until_state(it, "GONE")
+        await until_noticed(it, database_url, "GONE")
 
 
 async def until_written(it: Scene) -> dict[str, Any]:
     """The page once its publication is settled again, and was read since."""
     query = "query ($id: ID!) { generation(id: $id) { publication { status error { code } } } }"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             publication = (await it.ada.ask(query, id=it.generation_id))["generation"]["publication"]
             if publication["status"] in ("PUBLISHED", "FAILED"):

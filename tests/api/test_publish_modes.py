@@ -67,7 +67,7 @@ async def _published(person: Person, generation_id: str, **publish: object) -> A
 
 async def _until(person: Person, query: str, generation_id: str, is_so: Callable[[Any], bool]) -> Any:
     """The generation, asked for again and again until it is so."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             found = (await person.ask(query, id=generation_id))["generation"]
             if is_so(found):

@@ -1,18 +1,22 @@
 """Settings, Notion and publishing through the API of the whole product."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ops.config import Config
 from tests.api.product import Person, Product, product
+from tests.api.test_drain import nobody_claims
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
 from tests.standins.server import running as standin_running
+from tests.waiting import PATIENCE_SECONDS, until
 
 SETTINGS = """
 { viewer { settings {
@@ -82,7 +86,8 @@ async def product_with_notion(
     workspace = notion.add_workspace("Acme")
     parent = notion.add_page("Notes", workspace=workspace)
     async with standin_running(notion) as base_url:
-        config = Config.model_validate({"notion_base_url": base_url})
+        # At Notion's own pace some tests would wait for their turn.
+        config = Config.model_validate({"notion_base_url": base_url, "notion_requests_per_minute": 6_000})
         async with product(database_url, config=config, tokens_per_second=tokens_per_second) as running:
             yield running, notion, parent
 
@@ -309,9 +314,10 @@ async def test_keys_are_added_listed_found_and_removed(database_url: str) -> Non
 async def test_cancelling_a_complete_answer_leaves_its_publication_alone(database_url: str) -> None:
     async with product_with_notion(database_url) as (running, notion, parent):
         ada = await connected(running, notion)
-        notion.enqueue(Fault(kind=FaultKind.RATE_LIMITED, method="POST", path="/v1/pages", retry_after_seconds=2))
+        notion.enqueue(Fault(kind=FaultKind.RATE_LIMITED, method="POST", path="/v1/pages", retry_after_seconds=600))
         generation = {"prompt": "Bees", "publish": {"parent": notion.address(parent)}}
         started = (await ada.do(GENERATE, input=generation))["generation"]
+        await waiting_for_notion(ada, started["id"])
         statuses: list[str] = []
         async with ada.socket() as ws:
             await ws.subscribe("1", WATCH, variables={"id": started["id"]})
@@ -321,12 +327,22 @@ async def test_cancelling_a_complete_answer_leaves_its_publication_alone(databas
                     statuses.append(event["publication"]["status"])
                     cancelled = (await ada.do(CANCEL, input={"id": started["id"]}))["generation"]
                     assert cancelled["status"] == "SUCCEEDED"
+                    if len(statuses) == 1:
+                        await _let_wait_end(database_url)
         assert len(statuses) > 1
         assert statuses[-1] == "PUBLISHED"
 
 
+async def _let_wait_end(database_url: str) -> None:
+    """As if the time had passed for which Notion has asked to be left alone."""
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+    await connection.execute("DELETE FROM notion_paces")
+    await connection.execute("UPDATE publications SET next_attempt_at = now()")
+    await connection.close()
+
+
 async def test_a_cancelled_answer_cannot_be_published(database_url: str) -> None:
-    async with product_with_notion(database_url, tokens_per_second=30) as (running, notion, parent):
+    async with product_with_notion(database_url, tokens_per_second=1) as (running, notion, parent):
         ada = await connected(running, notion)
         place = {"parent": notion.address(parent)}
         started = (await ada.do(GENERATE, input={"prompt": "Bees", "publish": place}))["generation"]
@@ -340,15 +356,18 @@ async def test_a_cancelled_answer_cannot_be_published(database_url: str) -> None
 
 
 async def test_an_answer_cancelled_while_notion_is_asked_is_not_published(database_url: str) -> None:
-    async with product_with_notion(database_url, tokens_per_second=30) as (running, notion, parent):
+    async with product_with_notion(database_url, tokens_per_second=1) as (running, notion, parent):
         ada = await connected(running, notion)
-        notion.enqueue(Fault(kind=FaultKind.DELAYED, delay_seconds=1))
+        released = threading.Event()
+        notion.enqueue(Fault(kind=FaultKind.DELAYED, released=released))
         started = (await ada.do(GENERATE, input={"prompt": "Bees"}))["generation"]
         wanted = {"generationId": started["id"], "publish": {"parent": notion.address(parent)}}
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(ada.fail(PUBLISH, input=wanted))
-            await asyncio.sleep(0.3)  # by then Notion has been asked, on most days
+            await until(lambda: not notion.waiting_faults)
             await ada.do(CANCEL, input={"id": started["id"]})
+            await ada.events(WATCH, id=started["id"])  # to the end
+            released.set()
         assert publishing.result() == ("CONFLICT", ["input", "generationId"])
         (node,) = (await ada.ask("{ viewer { history { nodes { publication { id } } } } }"))["viewer"]["history"][
             "nodes"
@@ -363,28 +382,31 @@ query ($id: ID!) {
 """
 
 
+async def waiting_for_notion(person: Person, generation_id: str) -> dict[str, Any]:
+    """The publication, once Notion has asked to be left alone for a while."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            publication = (await person.ask(WAITING, id=generation_id))["generation"]["publication"]
+            if publication["waitingUntil"] is not None:
+                return dict(publication)
+            await asyncio.sleep(0.05)
+
+
 async def test_what_waits_for_notion_says_until_when_and_asks_nothing_meanwhile(database_url: str) -> None:
     async with product_with_notion(database_url) as (running, notion, parent):
         ada = await connected(running, notion)
         other = notion.add_page("Other place")
 
-        async def waiting(generation: dict[str, Any]) -> dict[str, Any]:
-            async with asyncio.timeout(20):
-                while True:
-                    publication = (await ada.ask(WAITING, id=generation["id"]))["generation"]["publication"]
-                    if publication["waitingUntil"] is not None:
-                        return dict(publication)
-                    await asyncio.sleep(0.05)
-
         async def asked(place: Node) -> dict[str, Any]:
             input_ = {"prompt": "Say it.", "publish": {"parent": place.id}}
             return dict((await ada.do(GENERATE, input=input_))["generation"])
 
-        first, second = await asked(parent), await asked(other)
-        notion.enqueue(
-            *(Fault(kind=FaultKind.RATE_LIMITED, retry_after_seconds=600, method="POST", path="/v1/pages"),) * 2
-        )
-        publications = [await waiting(first), await waiting(second)]
+        async with nobody_claims(database_url):
+            first, second = await asked(parent), await asked(other)
+            notion.enqueue(
+                *(Fault(kind=FaultKind.RATE_LIMITED, retry_after_seconds=600, method="POST", path="/v1/pages"),) * 2
+            )
+        publications = [await waiting_for_notion(ada, each["id"]) for each in (first, second)]
         asked_for = len(notion.requests)
         for publication in publications:
             assert publication["status"] == "PENDING"

@@ -1,6 +1,7 @@
 """Signing keys: published, rotated under load in two instances, replaced when they are not secret any more."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -193,7 +194,7 @@ async def test_a_key_that_has_signed_long_enough_is_followed_by_the_next(databas
 
 
 async def test_made_up_keys_do_not_keep_the_database_busy(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.signing_key_service._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("domain.signing_key_service._LOOK_SECONDS", 0.2)
     async with product(database_url) as running:
         ada = await running.person("ada")
         looks = 0
@@ -207,10 +208,11 @@ async def test_made_up_keys_do_not_keep_the_database_busy(database_url: str, mon
         monkeypatch.setattr(running.assistant.signing_keys, "reload", counted)
         forged = jwt.encode({"sub": "x"}, "x" * 32, algorithm="HS256", headers={"kid": "mine", "typ": "at+jwt"})
         headers = {"authorization": f"Bearer {forged}"}
-        async with httpx.AsyncClient(base_url=f"http://{running.address}", timeout=30) as http:
+        async with httpx.AsyncClient(base_url=f"http://{running.address}", timeout=120) as http:
+            started_at = time.monotonic()
             answers = await asyncio.gather(
                 *(http.post("/graphql", json={"query": WHO}, headers=headers) for _ in range(60))
             )
         assert {answer.status_code for answer in answers} == {401}
-        assert looks < 30
+        assert looks <= 2 + (time.monotonic() - started_at) / 0.2
         assert (await ada.request(WHO)).status_code == 200

@@ -123,8 +123,11 @@ async def test_a_silent_stream_is_kept_alive(http: httpx.AsyncClient, monkeypatc
     monkeypatch.setattr(schema.sse, "KEEP_ALIVE_SECONDS", 0.05)
     async with http.stream("POST", "/graphql", json={"query": "subscription { endless }"}, headers=STREAM) as response:
         events = events_of(response)
-        names = [(await anext(events))[0] for _ in range(4)]
-    assert names == ["", "next", "", ""]
+        names = [(await anext(events))[0]]
+        while names[-1] != "next":
+            names.append((await anext(events))[0])
+        assert set(names) == {"", "next"}
+        assert [(await anext(events))[0] for _ in range(2)] == ["", ""]
 
 
 @pytest.mark.parametrize(("token", "is_expired"), [("Bearer good", False), ("Bearer short", True)])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
 from uuid_utils.compat import uuid7
 
 from composition import Assistant, assistant
@@ -11,21 +12,34 @@ from domain.account import Client, Viewer
 from domain.generation import GenerationStatus
 from domain.generation_feed import Finished, TextAdded
 from domain.generation_service import GenerateContent
-from domain.secret import Secret
 from ops.config import Config
 from ops.encryption_key import EncryptionKey
+from tests.standins.openai import OpenAIStandin
+from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario
+from tests.standins.server import running
 from tests.standins.valkey import running_valkey
+from tests.waiting import PATIENCE_SECONDS
 
 PASSWORD = "correct horse battery staple"
-TOKENS_PER_SECOND = 100.0
+TOKENS_PER_SECOND = 1_000.0
 WATCHERS = 20
+PIECES = 15
 
 
 @asynccontextmanager
-async def two_instances(database_url: str, redis_url: str | None) -> AsyncIterator[tuple[Assistant, Assistant]]:
+async def two_instances(
+    database_url: str, redis_url: str | None, openai_url: str = "http://127.0.0.1:1"
+) -> AsyncIterator[tuple[Assistant, Assistant]]:
     """The first one runs everything: the second takes no work."""
     keys = (EncryptionKey.generate(),)
-    config = Config(database_pool_size=3, redis_url=None if redis_url is None else Secret(redis_url))
+    config = Config.model_validate(
+        {
+            "database_pool_size": 3,
+            "redis_url": redis_url,
+            "openai_api_key": "sk-server-0123456789",
+            "openai_base_url": openai_url,
+        }
+    )
     async with AsyncExitStack() as stack:
         first, second = [
             await stack.enter_async_context(
@@ -46,38 +60,51 @@ async def somebody(instance: Assistant) -> Viewer:
     return Viewer(user=sign_in.user, session_id=sign_in.session_id, authenticated_until=sign_in.expires_at)
 
 
-async def watched_elsewhere(first: Assistant, second: Assistant) -> tuple[str, str, int]:
-    """What the second instance shows of a run of the first, what is stored in the end, and how many pieces it saw."""
+async def watched_elsewhere(first: Assistant, second: Assistant, openai: OpenAIStandin, *, pieces: int) -> None:
+    """The second instance shows what the first one writes: each of so many pieces before the next is written."""
     viewer = await somebody(first)
-    generation = await second.services.generations.start(viewer, GenerateContent(prompt="Bees on a roof"))
-    pieces: list[str] = []
-    async for event in second.services.generations.watch(viewer, generation.id, after=None):
-        if isinstance(event, TextAdded):
-            pieces.append(event.text)
-        if isinstance(event, Finished):
-            assert event.generation.status is GenerationStatus.SUCCEEDED
+    gate = Gate()
+    openai.enqueue(Scenario(gate=gate))
+    asked = GenerateContent(prompt="Bees on a roof", provider_id="openai")
+    generation = await second.services.generations.start(viewer, asked)
+    shown = ""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        gate.open(1)
+        async for event in second.services.generations.watch(viewer, generation.id, after=None):
+            if isinstance(event, TextAdded):
+                shown += event.text
+                pieces -= 1
+                gate.open(1 if pieces > 0 else None)
+            if isinstance(event, Finished):
+                assert event.generation.status is GenerationStatus.SUCCEEDED
+    assert pieces <= 0
     stored = (await first.services.generations.transcripts(viewer, [generation.id]))[generation.id].content
-    return "".join(pieces), stored, len(pieces)
+    assert shown == stored == DEFAULT_ANSWER
 
 
 async def test_without_redis_the_other_instance_reads_the_store(database_url: str) -> None:
-    async with two_instances(database_url, None) as (first, second):
-        shown, stored, pieces = await watched_elsewhere(first, second)
-    assert shown == stored
-    assert pieces >= 3
+    openai = OpenAIStandin()
+    async with running(openai) as url, two_instances(database_url, None, url) as (first, second):
+        await watched_elsewhere(first, second, openai, pieces=3)
 
 
-async def test_with_redis_the_other_instance_is_as_good_as_live(database_url: str) -> None:
+async def test_with_redis_the_other_instance_is_as_good_as_live(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openai = OpenAIStandin()
     with running_valkey() as valkey:
-        async with two_instances(database_url, valkey.url) as (first, second):
-            shown, stored, pieces = await watched_elsewhere(first, second)
-            assert shown == stored
-            assert pieces >= 15
+        async with running(openai) as url:
+            with monkeypatch.context() as patch:
+                # What is shown while it is written has not come by the store.
+                patch.setattr("domain.generator.FLUSH_SECONDS", 3_600.0)
+                async with two_instances(database_url, valkey.url, url) as (first, second):
+                    await watched_elsewhere(first, second, openai, pieces=PIECES)
 
             # Nothing is lost when Redis is: the store goes on telling.
-            valkey.kill()
-            shown, stored, _ = await watched_elsewhere(first, second)
-            assert shown == stored
+            async with two_instances(database_url, valkey.url, url) as (first, second):
+                await watched_elsewhere(first, second, openai, pieces=1)
+                valkey.kill()
+                await watched_elsewhere(first, second, openai, pieces=3)
 
 
 async def test_all_watchers_elsewhere_see_the_same(database_url: str) -> None:

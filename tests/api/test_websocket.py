@@ -103,7 +103,7 @@ async def test_a_second_initialisation(address: str) -> None:
 
 
 async def test_no_initialisation_in_time(happenings: Happenings) -> None:
-    limits = TransportLimits(connection_init_timeout=timedelta(seconds=0.1))
+    limits = TransportLimits(connection_init_timeout=timedelta(seconds=1))
     async with serving(small_endpoint(happenings, limits=limits)) as address, socket(address) as ws:
         await ws.send({"type": "ping"})
         assert await ws.receive() == {"type": "pong"}
@@ -111,10 +111,10 @@ async def test_no_initialisation_in_time(happenings: Happenings) -> None:
 
 
 async def test_an_initialised_connection_stays(happenings: Happenings) -> None:
-    limits = TransportLimits(connection_init_timeout=timedelta(seconds=0.05))
+    limits = TransportLimits(connection_init_timeout=timedelta(seconds=1))
     async with serving(small_endpoint(happenings, limits=limits)) as address, socket(address) as ws:
         await ws.init()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.2)
         await ws.send({"type": "ping", "payload": {"at": 1}})
         assert await ws.receive() == {"type": "pong", "payload": {"at": 1}}
         await ws.send({"type": "pong"})

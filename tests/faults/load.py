@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from tests.faults.checks import states
 from tests.faults.people import CANCEL, Asked, Person, Tab, bring_up_to_date
-from tests.faults.rig import Cluster, until
+from tests.faults.rig import Cluster
 from tests.faults.writer import Order
 from tests.standins.notion_state import Node
+from tests.waiting import until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +102,16 @@ def _edited(order: Order, rng: random.Random) -> str:
 
 
 async def start_on_the_first(running: Cluster, all_asked: Sequence[Asked]) -> None:
-    """Has the first instance run them all: the second one is paused meanwhile."""
+    """Has the first instance run them all: the second one is paused meanwhile, and nothing is written yet."""
     first, second = running.instances
+    writer = running.outside.writer
+    held, writer.held = writer.held, ("",)
     second.pause()
     for asked in all_asked:
         await asked.start(at=first)
     await until(lambda: _all_have_owners(running, all_asked))
     second.resume()
+    writer.held = held
 
 
 async def _all_have_owners(running: Cluster, all_asked: Sequence[Asked]) -> bool:

@@ -15,7 +15,7 @@ from tests.faults.writer import Writer
 from tests.standins.notion import NotionStandin
 from tests.standins.server import running
 
-_START_SECONDS = 20
+_START_SECONDS = 60
 
 Tap = Callable[[str, str], None]  # with an instance's name and one of the moments below
 

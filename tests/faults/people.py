@@ -20,10 +20,10 @@ from tests.faults.writer import MODEL, Order
 
 PASSWORD = "correct horse battery staple"
 PROTOCOL = Subprotocol("graphql-transport-ws")
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 240.0
 _PAUSE_SECONDS = 0.1
 _PASSING = ("UNAVAILABLE", "RATE_LIMITED", "NOTION_FAILED")
-_SILENCE_SECONDS = 60.0
+_SILENCE_SECONDS = 120.0
 _numbers = itertools.count(1)
 
 REGISTER = """
@@ -323,7 +323,7 @@ def open_socket(instance: Instance) -> connect:
         subprotocols=[PROTOCOL],
         proxy=None,
         compression=None,
-        open_timeout=20,
+        open_timeout=60,
         close_timeout=0.5,
         ping_interval=None,
         max_size=None,

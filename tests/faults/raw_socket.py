@@ -15,7 +15,7 @@ from tests.faults.rig import Instance
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 ABNORMAL_CLOSURE = 1006
 NO_STATUS = 1005
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 60
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 

@@ -45,17 +45,22 @@ async def test_fairness(rig_server: RigPostgres, size: Size, rng: random.Random,
         async with cluster(await rig_server.new_database(), world, **bounds) as running:
             *crowd, modest = await people(running, _CROWD + 1, rng)
             flood = [_asked(person, f"{person.name}x{number}") for person in crowd for number in range(per_person)]
+            # The crowd stands still whenever somebody else comes, so that they do not find it gone.
+            of_the_crowd = tuple(f"{person.name}x" for person in crowd)
             async with asyncio.timeout(_SETTLE_SECONDS), asyncio.TaskGroup() as group:
-                asking = [
-                    group.create_task(_ask_all([each for each in flood if each.person is person])) for person in crowd
-                ]
                 watching = group.create_task(_watch_bounds(running.database_url))
+                world.writer.held = of_the_crowd
+                async with asyncio.TaskGroup() as asking:
+                    for person in crowd:
+                        asking.create_task(_ask_all([each for each in flood if each.person is person]))
                 few = [_asked(modest, f"{modest.name}x{number}") for number in range(wishes)]
                 for each in few:
                     await each.start()
+                    world.writer.held = ()
                     await Tab(asked=each).follow()
-                await asyncio.wait(asking)
+                    world.writer.held = of_the_crowd
                 waiting = len(await rows(running.database_url, _QUEUED))
+                world.writer.held = ()
                 for each in flood:
                     await Tab(asked=each).follow()
                 watching.cancel()

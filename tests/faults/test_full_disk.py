@@ -16,13 +16,14 @@ from tests.faults.conftest import Say, Size
 from tests.faults.database import RigPostgres, execute, rig_postgres
 from tests.faults.outside import outside
 from tests.faults.people import Asked, Person, Refused, Tab, people
-from tests.faults.rig import cluster, until
+from tests.faults.rig import cluster
 from tests.faults.small_disk import REASON, SmallDisk, small_disk
 from tests.faults.writer import Order
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
-_SETTLE_SECONDS = 90
+_SETTLE_SECONDS = 240
 # Random letters, for PostgreSQL compresses what it can.
 _PADDING_BYTES = 60_000
 _MAX_TRIES = 2_000

@@ -22,6 +22,7 @@ from tests.faults.people import PUBLISH, Asked, Tab, people
 from tests.faults.rig import Cluster, Instance, cluster
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.valkey import running_valkey
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -103,6 +104,10 @@ async def _kill(victim: Instance, sniper: _Sniper, rng: random.Random) -> None:
     victim.kill()
 
 
+def _has_page(tab: Tab) -> bool:
+    return tab.publication == "PUBLISHED" and not tab.asked.is_appended
+
+
 async def _publish_again(database_url: str, asked: Sequence[Asked]) -> int:
     """What people do about publications that were given up after many attempts; how many times they did."""
     stored = await states(database_url)
@@ -146,6 +151,8 @@ async def test_kills_between_prompt_and_page(
                 group.create_task(load.run(stop))
                 await _kill_in_turns(running, sniper, kills, rng)
                 world.notion.draw_faults(seed=0)
+                # However long the last of them takes to come back.
+                await until(lambda: any(_has_page(tab) for tab in load.tabs), 240)
                 stop.set()
             retries = await _publish_again(database_url, load.asked)
             ended = await check_generations(
@@ -173,5 +180,5 @@ async def _kill_in_turns(running: Cluster, sniper: _Sniper, kills: int, rng: ran
     for number in range(kills):
         victim = running.instances[number % len(running.instances)]
         await _kill(victim, sniper, rng)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             await victim.restart()

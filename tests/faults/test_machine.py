@@ -26,14 +26,14 @@ from tests.faults.checks import outline_of, wanted_outline
 from tests.faults.conftest import Say, Size
 from tests.faults.database import RigPostgres, rows
 from tests.faults.house import CLIENT, House, Instance
-from tests.faults.rig import until
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_state import Node
 from tests.standins.server import running_in_thread
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
-_SETTLE_SECONDS = 30
+_SETTLE_SECONDS = 120
 _ANY = st.integers(0, 1_000_000)
 _STATES = """
 SELECT h.id, h.status, h.epoch, generated_content AS content,

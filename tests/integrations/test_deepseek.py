@@ -33,7 +33,7 @@ from tests.standins.scripted import Answer, End, error, event, events, scripted
 from tests.standins.server import running
 
 KEY = Secret("sk-9f8e7d6c5b4a39281706f5e4d3c2b1a0")
-TIMEOUTS = StreamTimeouts(connect_seconds=20, first_token_seconds=20, idle_seconds=20, total_seconds=60)
+TIMEOUTS = StreamTimeouts(connect_seconds=60, first_token_seconds=60, idle_seconds=60, total_seconds=120)
 FLASH = Model(id="deepseek-flash", name="DeepSeek Flash")
 HELLO = ProviderRequest(model=FLASH, prompt="Hello")
 PROVIDER = Provider(

@@ -28,7 +28,7 @@ from tests.standins.deepseek import DeepSeekStandin
 from tests.standins.server import running
 
 KEY = Secret("sk-9f8e7d6c5b4a39281706f5e4d3c2b1a0")
-TIMEOUTS = StreamTimeouts(connect_seconds=10, first_token_seconds=20, idle_seconds=20, total_seconds=60)
+TIMEOUTS = StreamTimeouts(connect_seconds=60, first_token_seconds=60, idle_seconds=60, total_seconds=120)
 HELLO = ProviderRequest(model=Model(id="deepseek-flash", name="A model"), prompt="Hello")
 SOME_PUBLIC_ADDRESS = "93.184.216.34"
 

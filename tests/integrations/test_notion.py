@@ -41,7 +41,7 @@ async def world() -> AsyncIterator[_World]:
     standin = NotionStandin(clock=lambda: made.now)
     token = Secret(standin.add_workspace("Acme").token)
     async with running(standin) as base_url:
-        adapter = NotionAdapter(base_url=base_url, timeout_seconds=10)
+        adapter = NotionAdapter(base_url=base_url, timeout_seconds=60)
         try:
             made = _World(standin=standin, notion=adapter, token=token)
             yield made
@@ -377,7 +377,7 @@ async def test_gives_up_when_notion_does_not_answer(world: _World) -> None:
 async def test_says_when_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        adapter = NotionAdapter(base_url=f"http://127.0.0.1:{taken.getsockname()[1]}", timeout_seconds=5)
+        adapter = NotionAdapter(base_url=f"http://127.0.0.1:{taken.getsockname()[1]}", timeout_seconds=60)
         try:
             with pytest.raises(NotionFailed) as caught:
                 await adapter.identify(Secret("ntn_any"))

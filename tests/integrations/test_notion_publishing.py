@@ -78,7 +78,7 @@ async def world() -> AsyncIterator[_World]:
     token = Secret(standin.add_workspace().token)
     inbox = standin.add_page("Inbox")
     async with running(standin) as base_url:
-        adapter = NotionAdapter(base_url=base_url, timeout_seconds=30)
+        adapter = NotionAdapter(base_url=base_url, timeout_seconds=90)
         try:
             parent = await adapter.resolve_parent(token, inbox.id)
             yield _World(standin=standin, notion=adapter, token=token, inbox=inbox, parent=parent)

@@ -36,7 +36,7 @@ from tests.standins.scripted import Answer, End, error, event, events, scripted
 from tests.standins.server import running
 
 KEY = Secret("sk-proj-Qx7vR2mK9wLp4TzB8nHs3dJf6yGc1aVe")
-TIMEOUTS = StreamTimeouts(connect_seconds=20, first_token_seconds=20, idle_seconds=20, total_seconds=60)
+TIMEOUTS = StreamTimeouts(connect_seconds=60, first_token_seconds=60, idle_seconds=60, total_seconds=120)
 THINKER = Model(id="gpt-6.2-sol", name="Sol", parameters=frozenset({ModelParameter.REASONING_EFFORT}))
 
 

@@ -118,7 +118,7 @@ class SlowHasher:
         with self._lock:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
-        self.may_end.wait(30)
+        self.may_end.wait(120)
         time.sleep(0)
         with self._lock:
             self.running -= 1

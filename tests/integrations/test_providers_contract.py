@@ -41,6 +41,7 @@ from tests.standins.deepseek import DeepSeekStandin
 from tests.standins.openai import OpenAIStandin
 from tests.standins.scenario import Failure, Fault, Scenario
 from tests.standins.server import Standin, running
+from tests.waiting import until
 
 Reason = ProviderFailureReason
 
@@ -48,7 +49,7 @@ KEY = Secret("sk-proj-Qx7vR2mK9wLp4TzB8nHs3dJf6yGc1aVe")
 REJECTED_KEY = Secret("sk-proj-invalid-Qx7vR2mK9wLp4TzB8nHs3dJf6yGc1a")
 PROMPT = "Tell me about the sea, quietly-confidential-words."
 # Far above what the stand-ins need, so that no deadline passes by accident.
-PATIENT = StreamTimeouts(connect_seconds=20, first_token_seconds=20, idle_seconds=20, total_seconds=60)
+PATIENT = StreamTimeouts(connect_seconds=60, first_token_seconds=60, idle_seconds=60, total_seconds=120)
 
 
 class Closable(ProviderAdapter, Protocol):
@@ -411,22 +412,22 @@ class TestSilence:
 
     async def test_is_not_what_an_endless_answer_is_but_that_ends_too(self, case: Case) -> None:
         endless = Scenario(text=("word ",) * 2000, piece_delay_seconds=0.02)
-        async with set_up(case, replace(PATIENT, total_seconds=1.0)) as bench:
+        async with set_up(case, replace(PATIENT, total_seconds=2.0)) as bench:
             events, failed = await bench.failure(endless)
 
         assert text_of(events)
         assert failed.reason is Reason.TIMEOUT
-        assert "not whole after 1 s" in failed.message
+        assert "not whole after 2 s" in failed.message
 
     async def test_of_the_reader_is_not_held_against_the_provider(self, case: Case) -> None:
-        async with set_up(case, replace(PATIENT, idle_seconds=0.3)) as bench:
+        async with set_up(case, replace(PATIENT, idle_seconds=1.0)) as bench:
             bench.standin.enqueue(Scenario(text=("one ", "two"), reasoning=()))
             texts = []
             async with bench.adapter.stream(bench.provider, KEY, bench.request) as stream:
                 async for event in stream:
                     if isinstance(event, TextDelta):
                         texts.append(event.text)
-                        await asyncio.sleep(0.6)
+                        await asyncio.sleep(1.2)
 
         assert texts == ["one ", "two"]
 
@@ -465,9 +466,7 @@ class TestLeaving:
         scenario = self.ENDLESS if fault is None else Scenario(fault=fault)
         task = asyncio.create_task(bench.events(scenario))
         await bench.standin.wait_requests(1)
-        async with asyncio.timeout(5):
-            while bench.standin.streams_open == 0:  # noqa: ASYNC110  (the stand-in counts, and signals nothing)
-                await asyncio.sleep(0.005)
+        await until(lambda: bench.standin.streams_open > 0)
 
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -28,7 +28,9 @@ def valkey() -> Iterator[Valkey]:
 
 
 def cache_at(url: str) -> RedisAnswerCache:
-    return RedisAnswerCache(Secret(url), namespace="test", ttl=timedelta(minutes=1), pause_seconds=0.05)
+    return RedisAnswerCache(
+        Secret(url), namespace="test", ttl=timedelta(minutes=1), pause_seconds=0.05, timeout_seconds=60
+    )
 
 
 async def test_an_answer_is_kept_for_all_instances_and_expires(valkey: Valkey) -> None:

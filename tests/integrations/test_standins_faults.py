@@ -27,7 +27,7 @@ from tests.standins.sdks import (
 TEXT = ("Hel", "lo, ", "naïve ", "wörld ", "👩‍🚀", "!")
 BROKEN_AFTER = 3
 # Long enough for what is sent to arrive on a busy machine.
-SHORT_TIMEOUT_SECONDS = 0.6
+SHORT_TIMEOUT_SECONDS = 1.0
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def processes_with(argument: str) -> list[int]:
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
     """Fails after a time that is long for any machine."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline, f"still not so: {what}"
         time.sleep(0.02)

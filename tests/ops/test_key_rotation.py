@@ -37,7 +37,7 @@ async def run_command(folder: Path, *arguments: str, **settings: str) -> tuple[i
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         output, _ = await process.communicate()
     return process.returncode or 0, output.decode()
 
@@ -64,7 +64,7 @@ async def test_a_server_with_its_own_key_goes_on_serving(tmp_path: Path) -> None
         settings = {"DATA_DIR": str(tmp_path / "data"), "OPENAI_BASE_URL": base_url}
         async with (
             server_process(tmp_path / "output", **settings) as server,
-            httpx.AsyncClient(base_url=f"http://{server.address}", timeout=30) as http,
+            httpx.AsyncClient(base_url=f"http://{server.address}", timeout=120) as http,
         ):
             ada = person_at(server, http)
             await ada.register("ada")
@@ -114,7 +114,7 @@ async def test_configured_keys_change_in_three_steps(database_url: str, tmp_path
             server_process(
                 tmp_path / "output", **settings, ENCRYPTION_KEYS=f"{old.written()},{new.written()}"
             ) as server,
-            httpx.AsyncClient(base_url=f"http://{server.address}", timeout=30) as http,
+            httpx.AsyncClient(base_url=f"http://{server.address}", timeout=120) as http,
         ):
             ada = person_at(server, http)
             await ada.register("ada")

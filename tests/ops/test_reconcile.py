@@ -8,10 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.api.product import product
 from tests.api.server_process import environment
 from tests.ops.processes import ROOT
+
+pytestmark = pytest.mark.usefixtures("within_one_day")
 
 GENERATE = "mutation ($input: GenerateContentInput!) { generateContent(input: $input) { errors { code } } }"
 

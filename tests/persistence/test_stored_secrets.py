@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import LargeBinary, delete, func, select, update
@@ -158,19 +159,28 @@ async def test_what_does_not_open_is_left_as_it_is(store: PostgresStore, engine:
 
 
 @pytest.mark.usefixtures("small_batches")
-async def test_what_changes_meanwhile_is_waited_for(store: PostgresStore, engine: AsyncEngine, ada: User) -> None:
+async def test_what_changes_meanwhile_is_waited_for(
+    store: PostgresStore, engine: AsyncEngine, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One row is held by somebody else during the first pass, another comes with the old key after it."""
     held, removed = await add_key(store, ada, "sk-held"), await add_key(store, ada, "sk-removed")
     holder = await engine.connect()
     await holder.execute(select(api_keys).where(api_keys.c.id == held.id).with_for_update())
     await holder.execute(delete(api_keys).where(api_keys.c.id == removed.id))
     late: list[ApiKey] = []
-    sleeping = KeyRotation(store=store, cipher=ROTATING, pause_seconds=0.3)
-    running = asyncio.create_task(sleeping.run(lambda _: None))
-    await asyncio.sleep(0.1)
+    pausing, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(_seconds: float) -> None:
+        pausing.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr("domain.key_rotation.asyncio", SimpleNamespace(sleep=pause))
+    running = asyncio.create_task(rotation(store).run(lambda _: None))
+    await pausing.wait()
     await holder.commit()
     await holder.close()
     late.append(await add_key(store, ada, "sk-late"))
+    may_go_on.set()
     result = await running
 
     assert (result.rewrapped, result.left) == (2, 0)

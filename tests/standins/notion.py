@@ -32,6 +32,7 @@ from tests.standins.server import MAX_RECORDED_REQUESTS, RecordedRequest
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # A whole number of seconds that Notion may ask to wait for the limit of a connection.
 _RATE_WINDOW = timedelta(seconds=60)
+_RELEASE_POLL_SECONDS = 0.01
 
 
 class NotionStandin:
@@ -231,7 +232,7 @@ class NotionStandin:
             committed: JSON = {}
             answer: JSON | NotionError | None = None
             if fault is not None and fault.kind is FaultKind.DELAYED and not fault.applied:
-                if not await _outlasts(request, fault.delay_seconds):
+                if not await _outlasts(request, fault):
                     return Response()
                 fault = None
             if fault is None or fault.applied:
@@ -322,7 +323,7 @@ class NotionStandin:
             case FaultKind.GARBLED:
                 return Response("<!doctype html><title>Notion</title>", media_type="text/html")
             case FaultKind.DELAYED:
-                await _outlasts(request, fault.delay_seconds)
+                await _outlasts(request, fault)
                 return self._response(answer)
             case _:
                 return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
@@ -374,14 +375,18 @@ def _checked_body(method: str, path: str, raw: bytes, version: str) -> JSON:
     return body
 
 
-async def _outlasts(request: Request, seconds: float) -> bool:
+async def _outlasts(request: Request, fault: Fault) -> bool:
     """Waits; False when the client has gone before the end."""
     gone = asyncio.ensure_future(request.receive())
     try:
-        done, _ = await asyncio.wait({gone}, timeout=seconds)
+        if fault.released is None:
+            await asyncio.wait({gone}, timeout=fault.delay_seconds)
+        else:
+            while not fault.released.is_set() and not gone.done():
+                await asyncio.wait({gone}, timeout=_RELEASE_POLL_SECONDS)
+        return not gone.done()
     finally:
         gone.cancel()
-    return not done
 
 
 class _Broken(Response):

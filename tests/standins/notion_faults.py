@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -38,6 +39,7 @@ class Fault:
 
     `method` and `path` (a pattern such as `/v1/blocks/*/children`) choose the request, after `skip` that also match.
     `applied`: the request has taken effect when it fails. `names_committed`: a 503 that was applied says what it made.
+    `released`: what is DELAYED waits for this and not for a time; any thread may set it.
     """
 
     kind: FaultKind
@@ -48,6 +50,7 @@ class Fault:
     names_committed: bool = True
     retry_after_seconds: int = 1
     delay_seconds: float = 0.0
+    released: threading.Event | None = None
 
     def meets(self, method: str, path: str) -> bool:
         """Whether this request is the one."""

@@ -1,5 +1,6 @@
 """What a stand-in AI provider does with one request: the answer it writes and the way it fails."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -37,6 +38,29 @@ def cut(text: str, length: int = DEFAULT_PIECE_LENGTH) -> tuple[str, ...]:
 
 
 DEFAULT_TEXT = cut(DEFAULT_ANSWER)
+
+
+class Gate:
+    """
+    Lets the pieces of answers pass when a test says so, in place of a pace that a busy machine would not keep.
+
+    Any thread may open it.
+    """
+
+    _POLL_SECONDS = 0.005
+
+    def __init__(self, pieces: int = 0) -> None:
+        self._left: float = pieces
+
+    def open(self, pieces: int | None = None) -> None:
+        """Lets so many more pieces pass, or all there will ever be."""
+        self._left += float("inf") if pieces is None else pieces
+
+    async def passed(self) -> None:
+        """Returns when one more piece may pass."""
+        while self._left < 1:  # noqa: ASYNC110  (an Event belongs to one loop)
+            await asyncio.sleep(self._POLL_SECONDS)
+        self._left -= 1
 
 
 class Failure(StrEnum):
@@ -139,6 +163,8 @@ class Scenario:
     fault_after: int = 0
     failure: Failure | None = None
     retry_after: str | None = None
+    # What each piece of text waits for.
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.fault_after <= len(self.text):

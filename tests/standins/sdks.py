@@ -14,7 +14,7 @@ from tests.standins.deepseek import DeepSeekStandin
 from tests.standins.openai import OpenAIStandin
 from tests.standins.server import Standin, running
 
-READ_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 60.0
 PROMPT = "Say hello"
 STATUS_ERRORS: tuple[type[openai.APIStatusError] | type[anthropic.APIStatusError], ...] = (
     openai.APIStatusError,

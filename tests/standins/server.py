@@ -25,6 +25,8 @@ from tests.standins.scenario import Failure, Finish, Scenario, by_name
 from tests.standins.stream import HTML_PAGE, Dialect, EventStream, JsonObject
 
 MAX_RECORDED_REQUESTS = 1000
+# Long for any machine, however busy: what is waited for comes at once, or never.
+PATIENCE_SECONDS = 60.0
 _DIRECTIVE = re.compile(rb"standin:([a-z-]+)")
 
 
@@ -139,11 +141,11 @@ class Standin(ABC):
         self.streams_open -= 1
         self.streams_abandoned += abandoned
 
-    async def wait_closed(self, timeout_seconds: float = 5.0) -> None:
+    async def wait_closed(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Returns when no stream is open. Raises TimeoutError."""
         await self._wait(lambda: self.streams_open == 0, timeout_seconds)
 
-    async def wait_requests(self, count: int, timeout_seconds: float = 5.0) -> None:
+    async def wait_requests(self, count: int, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Returns when so many requests have arrived. Raises TimeoutError."""
         await self._wait(lambda: len(self.requests) >= count, timeout_seconds)
 
@@ -228,7 +230,7 @@ async def running(standin: Served, *, port: int = 0) -> AsyncIterator[str]:
             asyncio_server.close()
         for connection in list(server.server_state.connections):
             connection.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
     if crashes:
         raise ExceptionGroup("the stand-in is broken", crashes)
@@ -267,7 +269,7 @@ def running_in_thread(standin: Served, *, port: int = 0) -> Iterator[str]:
 
     thread = threading.Thread(target=run, name=f"standin-{type(standin).__name__}")
     thread.start()
-    ready.wait(timeout=10)
+    ready.wait(timeout=PATIENCE_SECONDS)
     try:
         if not base_urls:
             raise RuntimeError("the stand-in did not start")
@@ -275,4 +277,4 @@ def running_in_thread(standin: Served, *, port: int = 0) -> Iterator[str]:
     finally:
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_SECONDS)

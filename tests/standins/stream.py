@@ -120,6 +120,8 @@ class EventStream(Response):
                 pending = None
             if event.kind in (Kind.THOUGHT, Kind.PIECE):
                 await asyncio.sleep(self._scenario.piece_delay_seconds)
+            if event.kind is Kind.PIECE and self._scenario.gate is not None:
+                await self._scenario.gate.passed()
             await self._write(event.data, send)
             sent += event.kind is Kind.PIECE
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -17,7 +17,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from typing import Self
 
-_START_SECONDS = 30
+_START_SECONDS = 60
 # Below the ports that systems hand out by themselves, so that nobody takes it while the server is down.
 _PORTS = range(20_000, 32_000)
 _READ_BYTES = 1 << 16
