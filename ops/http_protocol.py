@@ -9,12 +9,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 65_536
 _HEAD_TIMEOUT_SECONDS: Final = 30.0
+# As much is looked at at a time: of a head that begins in the middle of it, what came before is counted as well.
+_SLICE_BYTES: Final = 8_192
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """The parser has no such bounds of its own, and the application sees nothing before the headers are complete."""
 
+    _heads = 0
     _head_bytes = 0
     _is_in_head = True
     _head_timer: asyncio.TimerHandle | None = None
@@ -31,11 +34,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """A header that is not complete yet is seen only here."""
-        if self.transport.is_closing():
-            return
+        for start in range(0, len(data), _SLICE_BYTES):
+            # Another protocol has taken over after an upgrade.
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
+            self._receive(data[start : start + _SLICE_BYTES])
+
+    def _receive(self, data: bytes) -> None:
+        heads = self._heads
         if self._is_in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._heads > heads:
+            # Only now it is known that a head has begun in it.
+            self._head_bytes = len(data)
         if not self._is_in_head or self.transport.is_closing():
             return
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -46,6 +58,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The next request on this connection."""
         self._is_in_head = True
+        self._heads += 1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

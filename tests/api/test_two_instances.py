@@ -24,6 +24,7 @@ PASSWORD = "correct horse battery staple"
 TOKENS_PER_SECOND = 1_000.0
 WATCHERS = 20
 PIECES = 15
+KEYS = (EncryptionKey.generate(),)
 
 
 @asynccontextmanager
@@ -31,7 +32,6 @@ async def two_instances(
     database_url: str, redis_url: str | None, openai_url: str = "http://127.0.0.1:1"
 ) -> AsyncIterator[tuple[Assistant, Assistant]]:
     """The first one runs everything: the second takes no work."""
-    keys = (EncryptionKey.generate(),)
     config = Config.model_validate(
         {
             "database_pool_size": 3,
@@ -43,7 +43,7 @@ async def two_instances(
     async with AsyncExitStack() as stack:
         first, second = [
             await stack.enter_async_context(
-                assistant(config, database_url=database_url, keys=keys, demo_tokens_per_second=TOKENS_PER_SECOND)
+                assistant(config, database_url=database_url, keys=KEYS, demo_tokens_per_second=TOKENS_PER_SECOND)
             )
             for _ in range(2)
         ]

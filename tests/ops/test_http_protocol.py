@@ -63,6 +63,7 @@ _END = b"connection: close\r\n\r\n"
         (b"GET /" + b"a" * MAX_HEAD_BYTES, b"a" * 1_000),
         # the second request of a connection
         (_START + b"\r\n", _START, b"a: " + b"b" * MAX_HEAD_BYTES, b"b" * 1_000),
+        (_START + b"\r\n", _START + b"a: " + b"b" * (MAX_HEAD_BYTES + 1_000)),
     ],
 )
 async def test_too_much_is_a_431(port: int, pieces: tuple[bytes, ...]) -> None:
@@ -88,6 +89,21 @@ async def test_too_much_is_a_431(port: int, pieces: tuple[bytes, ...]) -> None:
 async def test_what_fits_is_served_with_whatever_body(port: int) -> None:
     head = b"POST / HTTP/1.1\r\ncontent-length: 500000\r\na: " + b"b" * 60_000 + b"\r\n" + _END
     assert (await _answer(port, head + b"x" * 500_000)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_does_not_count_what_came_before_it(port: int) -> None:
+    body = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n" + b"x" * 200_000
+    head = _START + b"a: " + b"b" * 50_000 + b"\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(body + head)
+        await writer.drain()
+        async with asyncio.timeout(90):
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+            writer.write(_END)
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", _START])
