@@ -111,7 +111,8 @@ def chromium_path() -> str:
 
 def _new_database(postgres: EmbeddedPostgres, *, template: str) -> Iterator[str]:
     name = f"test_{next(_database_numbers)}"
-    _execute(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    # A third of the time that it takes with PostgreSQL's usual strategy, and there is one for every other test.
+    _execute(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY = FILE_COPY')
     yield _named(postgres.url, name)
     _execute(postgres.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -244,10 +244,11 @@ async def everything_in(database_url: str) -> dict[str, list[str]]:
         tables = await connection.fetch(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'notion_paces'"
         )
-        found = {}
-        for (table,) in tables:
-            rows = await connection.fetch(f'SELECT t::text FROM "{table}" t ORDER BY 1')
-            found[table] = [row[0] for row in rows]
+        found: dict[str, list[str]] = {table: [] for (table,) in tables}
+        # All of one moment, and in one go: some tests look hundreds of times.
+        each = [f"SELECT '{table}', t::text FROM \"{table}\" t" for table in found]
+        for table, row in await connection.fetch(f"{' UNION ALL '.join(each)} ORDER BY 1, 2"):
+            found[table].append(row)
         return found
     finally:
         await connection.close()

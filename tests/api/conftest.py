@@ -9,6 +9,13 @@ from tests.api.serving import serving
 from tests.api.small_schema import Happenings, small_endpoint
 
 
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a password's hash costs is shown elsewhere, and here it would be the most of what an account costs."""
+    monkeypatch.setattr("integrations.passwords.MEMORY_KIB", 64)
+    monkeypatch.setattr("integrations.passwords.TIME_COST", 1)
+
+
 @pytest.fixture
 def happenings() -> Happenings:
     """What the served schema has seen."""

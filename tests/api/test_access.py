@@ -113,7 +113,7 @@ async def test_everybody_gets_what_the_table_says(database_url: str, subtests: p
 
 
 async def _at_rest(database_url: str) -> dict[str, list[str]]:
-    """What is stored, once nothing is at work any more; read twice, for the tables are read one after the other."""
+    """What is stored, once nothing is at work any more; read twice, for not all work can be seen."""
     before = None
     while True:
         rows = await everything_in(database_url)

@@ -1,4 +1,4 @@
-"""Settings of a server that counts nothing: what is not about rate limits is not to meet them."""
+"""Settings of a server that counts nothing: what is not about rate limits is not to meet them, or to wait for them."""
 
 from typing import Final
 
@@ -7,4 +7,5 @@ UNLIMITED: Final = {
     "generations_per_minute": 0,
     "sign_ins_per_minute": 0,
     "sign_ups_per_hour": 0,
+    "notion_requests_per_minute": 6_000,
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Run:
         """Interrupts the whole group, as a terminal does; the server must end as if all were well."""
         os.killpg(self.process.pid, signal.SIGINT)
         # make itself ends by the signal, when the server has; it would complain of an exit code other than 0.
-        assert self.process.wait(timeout=60) in (0, -signal.SIGINT)
+        assert self.process.wait(timeout=150) in (0, -signal.SIGINT)
         assert "***" not in self.printed()
         assert "Traceback" not in self.printed()
 
@@ -105,7 +106,7 @@ def test_a_fresh_clone_serves_and_finds_its_data_again(clone: Path, data_dir: Pa
     port = _free_port()
     with make_run(clone, tmp_path / "first", port=port, data_dir=data_dir) as first:
         assert ask(port, "{ __typename }") == {"__typename": "Query"}
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
             assert b'id="playground"' in page.read()
         (password,) = _PASSWORD.findall(first.printed())
         token = sign_in(port, password)
@@ -182,7 +183,7 @@ def ask(port: int, query: str, variables: object = None, *, token: str | None = 
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=150) as response:
         answer = json.load(response)
     assert "errors" not in answer, answer["errors"]
     return answer["data"]
@@ -190,13 +191,16 @@ def ask(port: int, query: str, variables: object = None, *, token: str | None = 
 
 def _is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=20) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Below the ports that systems hand out by themselves, so that nobody takes it before it is used."""
+    while True:
+        with socket.socket() as taken, suppress(OSError):
+            port = random.randrange(20_000, 32_000)
+            taken.bind(("127.0.0.1", port))
+            return port

@@ -136,8 +136,7 @@ async def test_kills_between_prompt_and_page(
         workspace = world.notion.add_workspace()
         parents = [world.notion.add_page(f"Place {number}") for number in range(4)]
         diaries = [world.notion.add_page(f"Diary {number}") for number in range(2)]
-        # Faults are what this is about; at Notion's own pace it would take an hour.
-        settings: dict[str, object] = {"restart_interrupted": way.restarts_shown, "notion_requests_per_minute": 6000}
+        settings: dict[str, object] = {"restart_interrupted": way.restarts_shown}
         if way.has_redis:
             settings["redis_url"] = stack.enter_context(running_valkey()).url
         async with cluster(database_url, world, lease_seconds=_LEASE_SECONDS, **settings) as running:
