@@ -288,6 +288,7 @@ async def assistant(
             lease=lease,
         )
         feed = GenerationFeed(store=store, logs=logs)
+        metrics.watch_streams(lambda: feed.watch_count)
         generations = GenerationService(
             store=store,
             catalog=catalog,

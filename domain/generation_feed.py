@@ -87,6 +87,11 @@ class GenerationFeed:
         self._max_watches_per_user = max_watches_per_user
         self._watches: Counter[UUID] = Counter()
 
+    @property
+    def watch_count(self) -> int:
+        """How many generations are being followed here, by everybody together."""
+        return self._watches.total()
+
     async def watch(self, viewer: Viewer, generation_id: UUID, *, after: str | None) -> AsyncIterator[GenerationEvent]:
         """Yields the events after the cursor; ends after Finished and, if it is published, its last PublicationChanged.
 

@@ -83,14 +83,6 @@ class Metrics:
         """`operation_type`: query or mutation; `outcome`: ok, or the code of its first error."""
         self._operations.labels(operation_type, outcome).observe(seconds)
 
-    def stream_opened(self) -> None:
-        """A subscription began."""
-        self._streams.inc()
-
-    def stream_closed(self) -> None:
-        """A subscription ended, whoever ended it."""
-        self._streams.dec()
-
     def generation_started(self, provider: str) -> None:
         """It runs now."""
         self._generations_started.labels(provider).inc()
@@ -118,6 +110,10 @@ class Metrics:
         """`used` is asked whenever Prometheus reads."""
         self._pool_size.set(size)
         self._pool_used.set_function(used)
+
+    def watch_streams(self, active: Callable[[], int]) -> None:
+        """Asked whenever Prometheus reads, too."""
+        self._streams.set_function(active)
 
 
 def metrics_route(metrics: Metrics, path: str = "/metrics") -> Route:

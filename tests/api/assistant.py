@@ -27,8 +27,7 @@ from tests.waiting import until
 TOKENS_PER_SECOND = 2_000.0  # the demo writes as fast as a test can read
 # Five seconds are kept for storing, so nothing is waited for: a run that a test leaves behind is interrupted at once.
 DRAIN_TIMEOUT_SECONDS = 5
-# More than are joined into one event on their way to whoever watches.
-_PIECES, _PIECE_SECONDS = 10, 0.05
+_PIECES = 10
 _NO_SETTINGS: Mapping[str, object] = {}
 
 GENERATE = """
@@ -209,14 +208,16 @@ async def over_sse(person: Person, generation_id: str, after: str | None = None)
     return [event_of(result) for result in await person.events(WATCH, id=generation_id, after=after)]
 
 
-async def when_watched(running: Product, count: int, gate: Gate) -> None:
-    """Lets an answer's pieces come one by one, as a provider writes them, once so many watch it."""
-    # Nobody else needs to know this.
-    watches = running.assistant.feed._watches
-    await until(lambda: watches.total() >= count)
-    for _ in range(_PIECES):
-        gate.open(1)
-        await asyncio.sleep(_PIECE_SECONDS)
+async def when_watched(running: Product, count: int, gate: Gate, person: Person) -> None:
+    """Lets the pieces of a person's only answer come one by one, each when the last was seen, once so many watch it."""
+    await until(lambda: running.assistant.feed.watch_count >= count)
+    (node,) = (await person.ask("{ viewer { history { nodes { id } } } }"))["viewer"]["history"]["nodes"]
+    async with person.socket() as ws:
+        await ws.subscribe("1", WATCH, variables={"id": node["id"]})
+        for _ in range(_PIECES):
+            gate.open(1)
+            while event_of((await ws.receive())["payload"])["__typename"] != "GenerationText":
+                pass
     gate.open()
 
 

@@ -61,12 +61,12 @@ async def journey(script: str, address: str, **settings: str) -> Any:
 async def test_a_journey_sees_exactly_what_is_stored(database_url: str, script: str) -> None:
     async with outside() as world, at_work(database_url, world, {"openai_api_key": "sk-server-0123456789"}) as running:
         ada = await running.person("ada")
-        gate = Gate(1)
+        gate = Gate()
         world.openai.enqueue(Scenario(gate=gate))
         account = {"LOGIN": "ada", "PASSWORD": PASSWORD}
         seen, _ = await asyncio.gather(
             journey(script, running.address, **account, PROVIDER="openai", PROMPT="Write “something”. 🚀"),
-            when_watched(running, 1, gate),
+            when_watched(running, 1, gate, ada),
         )
 
         found = await stored(ada, seen["id"])

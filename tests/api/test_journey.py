@@ -92,12 +92,12 @@ async def history_of(person: Person, **arguments: object) -> Any:
 async def test_from_the_prompt_to_the_page_in_notion(database_url: str) -> None:
     async with outside() as world, at_work(database_url, world, SERVER_KEYS) as running:
         ada = await running.person("ada")
-        gate = Gate(1)
+        gate = Gate()
         world.openai.enqueue(Scenario(gate=gate))
         generation_id = await start(ada, "How do I greet?\nIn Python, please.")
 
         over_both = await asyncio.gather(
-            over_websocket(ada, generation_id), over_sse(ada, generation_id), when_watched(running, 2, gate)
+            over_websocket(ada, generation_id), over_sse(ada, generation_id), when_watched(running, 2, gate, ada)
         )
         for events in over_both[:2]:
             assert kinds_of(events)[-2:] == ["GenerationText", "GenerationFinished"]

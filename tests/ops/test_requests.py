@@ -93,9 +93,6 @@ async def test_metrics_count_by_route_and_never_by_path(client: httpx.AsyncClien
 def test_metrics_have_a_method_for_everything_that_happens() -> None:
     metrics = Metrics()
     metrics.operation_finished("query", outcome="ok", seconds=0.1)
-    metrics.stream_opened()
-    metrics.stream_opened()
-    metrics.stream_closed()
     metrics.generation_started("demo")
     metrics.generation_started("demo")
     metrics.first_token_received("demo", seconds=0.2)
@@ -103,9 +100,10 @@ def test_metrics_have_a_method_for_everything_that_happens() -> None:
     metrics.tokens_used("demo", input_tokens=3, output_tokens=5)
     metrics.publication_finished("PUBLISHED")
     metrics.watch_pool(size=10, used=lambda: 7)
+    metrics.watch_streams(lambda: 3)
     value = metrics.registry.get_sample_value
     assert value("assistant_graphql_operation_seconds_count", {"type": "query", "outcome": "ok"}) == 1
-    assert value("assistant_streams_active") == 1
+    assert value("assistant_streams_active") == 3
     assert value("assistant_generations_started_total", {"provider": "demo"}) == 2
     assert value("assistant_generations_running", {"provider": "demo"}) == 1
     assert value("assistant_generation_seconds_sum", {"provider": "demo", "status": "SUCCEEDED"}) == 2
