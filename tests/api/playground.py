@@ -29,6 +29,10 @@ _SET_VARIABLES = """(text) => {
   const isVariables = (model) => model.uri.path.endsWith("variables.json");
   window.__MONACO.editor.getModels().find(isVariables).setValue(text);
 }"""
+_TEXT_OF = """(name) => {
+  const isWanted = (model) => model.uri.path.endsWith(name);
+  return window.__MONACO.editor.getModels().find(isWanted)?.getValue() ?? "";
+}"""
 # The whole text: the editor itself holds only the lines that are in view.
 _RESPONSE = """() => {
   const isResponse = (model) => model.uri.path.endsWith("response.json");
@@ -49,16 +53,29 @@ class Playground:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     sockets: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=lambda: [TABS[0]])
 
     async def choose_tab(self, name: str) -> None:
         """Goes to a tab of examples."""
+        before = await self._text_of("operation.graphql")
         await self.page.locator(f"#graphiql-session-tab-{TABS.index(name)}").click()
+        async with asyncio.timeout(_TIMEOUT_MS / 1000):
+            # No two of the examples are alike.
+            while name != self.chosen[-1] and await self._text_of("operation.graphql") in (before, ""):
+                await self.page.wait_for_timeout(_POLL_MS)
+        self.chosen.append(name)
         await self.page.wait_for_timeout(_SETTLING_MS)
 
     async def set_variables(self, **variables: object) -> None:
-        """Writes the variables of this tab."""
-        await self.page.evaluate(_SET_VARIABLES, json.dumps(variables, indent=2))
-        await self.page.wait_for_timeout(_SETTLING_MS)
+        """Writes the variables of this tab; again, if GraphiQL fills its editor only then."""
+        text = json.dumps(variables, indent=2)
+        while await self._text_of("variables.json") != text:
+            await self.page.evaluate(_SET_VARIABLES, text)
+            await self.page.wait_for_timeout(_SETTLING_MS)
+
+    async def _text_of(self, name: str) -> str:
+        """What an editor holds."""
+        return str(await self.page.evaluate(_TEXT_OF, name))
 
     async def run(self, operation: str | None = None) -> None:
         """Presses ▶, and chooses the operation where the tab has several."""
