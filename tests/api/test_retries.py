@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
+from domain.retry_policy import RetryPolicy
 from ops.encryption_key import EncryptionKey
 from tests.api.assistant import CANCEL, GENERATE, at_work, outside, over_websocket, start, stored
 from tests.api.product import Person
@@ -30,6 +32,12 @@ mutation Settings($input: UpdateSettingsInput!) {
 """
 HAIKU = {"provider": "anthropic", "model": "claude-haiku-5-5"}
 FLASH = {"provider": "deepseek", "model": "deepseek-flash"}
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long they are is shown elsewhere."""
+    monkeypatch.setattr("composition.RetryPolicy", partial(RetryPolicy, base_seconds=0.01))
 
 
 async def told(person: Person, generation_id: str) -> dict[str, Any]:
