@@ -12,7 +12,7 @@ from tests.faults.checks import check_generations
 from tests.faults.conftest import Say
 from tests.faults.database import RigPostgres
 from tests.faults.outside import outside
-from tests.faults.people import WATCH, Asked, open_socket, people, receive, send
+from tests.faults.people import WATCH, Asked, Json, open_socket, people, receive, send
 from tests.faults.rig import Cluster, Instance, cluster
 from tests.faults.writer import Order
 from tests.waiting import until
@@ -60,16 +60,21 @@ async def _all_wait_without_a_connection(running: Cluster, instance: Instance) -
 async def _watch(instance: Instance, asked: Asked) -> None:
     """Many subscriptions on one socket, each of which must show the whole answer.
 
-    A slow machine turns some of them away, while all of them want to begin; these come again.
+    A slow machine turns some of them away, when all of them want to begin or to read the end; these come again.
     """
     texts = {str(number): "" for number in range(_PER_SOCKET)}
     async with open_socket(instance) as socket:
         init = {"type": "connection_init", "payload": {"authorization": f"Bearer {asked.person.token}"}}
         await send(socket, init)
         await receive(socket)
-        payload = {"query": WATCH, "variables": {"id": asked.id, "after": None}}
-        for operation_id in texts:
+        variables: dict[str, Json] = {each: {"id": asked.id, "after": None} for each in texts}
+
+        async def subscribe(operation_id: str) -> None:
+            payload = {"query": WATCH, "variables": variables[operation_id]}
             await send(socket, {"id": operation_id, "type": "subscribe", "payload": payload})
+
+        for each in texts:
+            await subscribe(each)
         open_ones, turned_away = set(texts), set()
         while open_ones:
             message = await receive(socket)
@@ -77,14 +82,15 @@ async def _watch(instance: Instance, asked: Asked) -> None:
             errors = told if message["type"] == "error" else told.get("errors", ())
             if errors:
                 assert [each["extensions"]["code"] for each in errors] == ["UNAVAILABLE"]
-                assert not texts[operation_id]
                 turned_away.add(operation_id)
             if message["type"] == "next" and not errors:
-                texts[operation_id] += told["data"]["generationEvents"].get("text", "")
+                event = told["data"]["generationEvents"]
+                texts[operation_id] += event.get("text", "")
+                variables[operation_id]["after"] = event["cursor"]
             if message["type"] in ("complete", "error"):
                 if operation_id in turned_away:
                     turned_away.remove(operation_id)
-                    await send(socket, {"id": operation_id, "type": "subscribe", "payload": payload})
+                    await subscribe(operation_id)
                 else:
                     open_ones.remove(operation_id)
     assert set(texts.values()) == {asked.order.text}
