@@ -63,11 +63,13 @@ class RemotePage:
 class PageContent:
     """All that a page says, as Markdown, and a hash of it that is blind to what Notion writes in its own way.
 
-    `is_only_ours`: nobody but the integration itself has had a hand in any part of it.
+    `is_only_ours`: nobody but the integration itself has had a hand in any part of it. `own_fingerprint`: the hash of
+    what is left of it without the parts that others have had a hand in.
     """
 
     markdown: str
     fingerprint: bytes
+    own_fingerprint: bytes
     is_only_ours: bool
 
 
@@ -148,13 +150,15 @@ def read(tracked: TrackedPage, content: PageContent, *, expected: bytes | None, 
     """What follows from the page's saying this now.
 
     `expected`: how a page that says the base would read, needed only while the base's fingerprint is not known.
-    What Notion itself makes of our text is no change: a page that nobody else has touched says what we wrote.
+    What Notion itself makes of our text is no change: a page that nobody else has touched says what we wrote. Nor is
+    what others have put between our blocks, once we have written to the page beside it: it was there before.
     """
     base_fingerprint = tracked.base_fingerprint
     is_new = content.fingerprint not in (base_fingerprint, tracked.notion_fingerprint)
     if base_fingerprint is None:
-        is_new = content.fingerprint != expected
-        base_fingerprint = content.fingerprint if content.is_only_ours else expected
+        is_beside_ours = tracked.mode is PublishMode.UPDATE and content.own_fingerprint == expected
+        is_new = content.fingerprint != expected and not is_beside_ours
+        base_fingerprint = content.fingerprint if content.is_only_ours or is_beside_ours else expected
     seen = replace(tracked, base_fingerprint=base_fingerprint, notion_fingerprint=content.fingerprint)
     shown = seen.base
     if seen.is_changed_in_notion:

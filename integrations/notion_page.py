@@ -60,10 +60,13 @@ def content_of(blocks: Iterable[Json], *, bot_id: str) -> PageContent:
     blocks = list(blocks)
     with reading(writes=False):
         document = read_document(blocks)
+        fingerprint = _fingerprint(document)
+        is_only_ours = all(_is_by(block, bot_id) for block in blocks)
         return PageContent(
             markdown=storable(write(document)),
-            fingerprint=_fingerprint(document),
-            is_only_ours=all(_is_by(block, bot_id) for block in blocks),
+            fingerprint=fingerprint,
+            own_fingerprint=fingerprint if is_only_ours else _fingerprint(read_document(_only_by(blocks, bot_id))),
+            is_only_ours=is_only_ours,
         )
 
 
@@ -79,6 +82,14 @@ def _fingerprint(document: Document) -> bytes:
 
 def _is_by(block: Json, bot_id: str) -> bool:
     return block["last_edited_by"]["id"] == bot_id and all(_is_by(each, bot_id) for each in block.get("children", ()))
+
+
+def _only_by(blocks: Iterable[Json], bot_id: str) -> list[Json]:
+    return [
+        {**block, "children": _only_by(block.get("children", ()), bot_id)}
+        for block in blocks
+        if block["last_edited_by"]["id"] == bot_id
+    ]
 
 
 def _listed(block: NotionBlock) -> Json:

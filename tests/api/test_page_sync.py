@@ -388,6 +388,23 @@ async def test_a_push_overwrites_only_what_was_seen(database_url: str) -> None:
         assert any("Theirs." in version["content"] for version in await it.versions())
 
 
+async def test_a_push_beside_what_others_have_written_is_in_sync_until_they_go_on(database_url: str) -> None:
+    async with scene(database_url) as it:
+        await it.sync()
+        (theirs,) = it.hand.add(it.node, paragraph("Their paragraph."))
+        assert (await it.sync())["state"] == "CHANGED_IN_NOTION"
+        await it.edit(f"{it.answer}\n\nOne thing more.", base_version=1)
+        await it.sync(direction="PUSH", seenVersion=(await it.versions())[0]["number"])
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        for _ in range(2):
+            assert (await it.sync())["state"] == "IN_SYNC"
+        shown = json.dumps(it.notion.children_tree(it.node.id))
+        assert "One thing more." in shown
+        assert "Their paragraph." in shown
+        it.hand.retype(theirs, "Their other paragraph.")
+        assert (await it.sync())["state"] == "CHANGED_IN_NOTION"
+
+
 async def test_what_was_taken_is_not_doubled_by_a_push(database_url: str) -> None:
     async with scene(database_url) as it:
         it.hand.add(it.node, paragraph("Their paragraph."))

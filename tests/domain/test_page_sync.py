@@ -43,8 +43,10 @@ def remote(edited_at: datetime) -> RemotePage:
     )
 
 
-def content(fingerprint: bytes, *, is_only_ours: bool = False) -> PageContent:
-    return PageContent(markdown="text", fingerprint=fingerprint, is_only_ours=is_only_ours)
+def content(fingerprint: bytes, *, is_only_ours: bool = False, own: bytes | None = None) -> PageContent:
+    return PageContent(
+        markdown="text", fingerprint=fingerprint, own_fingerprint=own or fingerprint, is_only_ours=is_only_ours
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,22 @@ def test_what_a_reading_means(
     here = replace(before, page=replace(before.page, version=3))
     mixed = {IN_SYNC: CHANGED_HERE, CHANGED_IN_NOTION: CONFLICT}
     assert read(here, content(now, is_only_ours=is_only_ours), expected=OURS, newest=5).tracked.state is mixed[state]
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "state", "is_new"),
+    [
+        (PublishMode.UPDATE, OURS, IN_SYNC, False),
+        (PublishMode.UPDATE, OTHER, CHANGED_IN_NOTION, True),
+        (PublishMode.CREATE, OURS, CHANGED_IN_NOTION, True),
+    ],
+)
+def test_what_others_have_put_beside_our_blocks_is_no_change_once_we_have_written_there(
+    mode: PublishMode, own: bytes, state: NotionPageState, *, is_new: bool
+) -> None:
+    written = replace(TRACKED, base_fingerprint=None, notion_fingerprint=None, mode=mode)
+    reading = read(written, content(THEIRS, own=own), expected=OURS, newest=5)
+    assert (reading.tracked.state, reading.is_new) == (state, is_new)
+    # What they write next is news.
+    next_ = read(reading.tracked, content(OTHER, own=OURS), expected=None, newest=6)
+    assert (next_.tracked.state, next_.is_new) == (CHANGED_IN_NOTION, True)
