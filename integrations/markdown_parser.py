@@ -68,7 +68,9 @@ class BlockParser(ParserBlock):
             if line >= endLine or columns[line] < state.blkIndent:
                 break
             if state.level >= DEEPEST_BLOCK:
-                too_deep(state, line, endLine)
+                # What is shown as written once comes back as code: nothing in that nests any deeper.
+                if not ruler.named("fence")(state, line, endLine, False):
+                    too_deep(state, line, endLine)
             elif columns[line] - state.blkIndent >= 4:
                 ruler.named("code")(state, line, endLine, False)
             elif not (_may_head_table(state, line) and ruler.named("table")(state, line, endLine, False)):
