@@ -72,10 +72,10 @@ class AdministrationService:
             administrators = await tx.user_directory.lock_administrators()
             user = await _lock(tx, user_id)
             role = change.role or user.role
-            if role is Role.ADMIN and user.role is not Role.ADMIN:
+            is_active = user.is_active if change.is_active is None else change.is_active
+            if role is Role.ADMIN and (user.role is not Role.ADMIN or (is_active and not user.is_active)):
                 # Whoever has the same rights can do what no token may, such as let themselves in as anybody.
                 viewer.require_session()
-            is_active = user.is_active if change.is_active is None else change.is_active
             if not (is_active and role is Role.ADMIN):
                 _check_not_last(administrators, user_id)
             now = self._clock()

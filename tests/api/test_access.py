@@ -136,6 +136,20 @@ def _id_arguments() -> Iterator[tuple[str, tuple[str, ...]]]:
                     yield name, path
 
 
+def test_no_id_of_a_thing_is_asked_for_where_none_is_tried() -> None:
+    # What is a name, and nobody's.
+    names = {"provider", "model"}
+    tried = {get_named_type(each.type).name for field in _root_fields().values() for each in field.args.values()}
+    deeper = set()
+    for type_ in _GRAPHQL.type_map.values():
+        if isinstance(type_, GraphQLInputObjectType) and type_.name not in tried:
+            deeper |= {f"{type_.name}.{name}" for name, each in type_.fields.items() if _is_id(each.type)}
+        if isinstance(type_, GraphQLObjectType) and type_ not in (_GRAPHQL.query_type, _GRAPHQL.subscription_type):
+            for name, field in type_.fields.items():
+                deeper |= {f"{type_.name}.{name}.{each}" for each, part in field.args.items() if _is_id(part.type)}
+    assert {each for each in deeper if each.rpartition(".")[2] not in names} == set()
+
+
 def _is_id(type_: Any) -> bool:
     return bool(get_named_type(type_).name == "ID")
 

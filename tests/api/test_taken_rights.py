@@ -87,6 +87,10 @@ async def test_no_token_lets_its_holder_in_as_somebody(database_url: str) -> Non
         async with _connected(database_url) as connection:
             assert await connection.fetchval("SELECT count(*) FROM account_links") == 0
             assert await connection.fetchval("SELECT count(*) FROM users WHERE role = 'ADMIN'") == 1
+        second = await running.administrator("second")
+        second_id = await _id_of(second)
+        await program.do(UPDATE, input={"id": second_id, "isActive": False})
+        assert await program.fail(UPDATE, input={"id": second_id, "isActive": True}) == ("FORBIDDEN", None)
         # What it takes away, or leaves, it may.
         for change in ({"role": "USER"}, {"signOut": True}, {"isActive": False}):
             await program.do(UPDATE, input={"id": ada_id, **change})
