@@ -284,8 +284,8 @@ def test_who_may_get_in_stays_true(database_url: str) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=100 if IS_FULL else 10,
-                stateful_step_count=60 if IS_FULL else 30,
+                max_examples=40 if IS_FULL else 10,
+                stateful_step_count=50 if IS_FULL else 30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
