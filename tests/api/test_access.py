@@ -83,6 +83,7 @@ async def _program(running: Product, owner: Person, scopes: list[str]) -> Person
     return program
 
 
+@pytest.mark.timeout(300)  # some hundred questions, and most of the time what is stored is read before and after
 async def test_everybody_gets_what_the_table_says(database_url: str, subtests: pytest.Subtests) -> None:
     async with outside() as world, at_work(database_url, world, SETTINGS) as running:
         ada, bob = await running.person("ada"), await running.person("bob")
