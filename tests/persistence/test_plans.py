@@ -59,6 +59,8 @@ BIG_TABLES = {
         budget_periods,
     )
 }
+# PostgreSQL takes a third of all pages to be due when it plans for any time. As few are, it never takes that plan.
+NEVER_GENERIC = {"pages to look at"}
 NEWEST = HistoryOrder.NEWEST_FIRST
 PAGE = PageRequest(size=20)
 
@@ -90,7 +92,9 @@ async def _fill(store: PostgresStore, engine: AsyncEngine, ada: User) -> Filled:
         published = [(each, owners[n % len(owners)]) for n, each in enumerate(finals) if n % 3 == 0]
         pages = [uuid7() for _ in published]
         await _insert(
-            connection, notion_pages, [_page(page, owner) for page, (_, owner) in zip(pages, published, strict=True)]
+            connection,
+            notion_pages,
+            [_page(page, owner, n) for n, (page, (_, owner)) in enumerate(zip(pages, published, strict=True))],
         )
         await _insert(
             connection,
@@ -176,7 +180,7 @@ def _final(generation_id: UUID, user_id: UUID, number: int) -> dict[str, Any]:
     }
 
 
-def _page(page_row_id: UUID, user_id: UUID) -> dict[str, Any]:
+def _page(page_row_id: UUID, user_id: UUID, number: int) -> dict[str, Any]:
     return {
         "id": page_row_id,
         "user_id": user_id,
@@ -186,6 +190,7 @@ def _page(page_row_id: UUID, user_id: UUID) -> dict[str, Any]:
         "created_at": NOW,
         "last_sync": NOW,
         "state": "IN_SYNC",
+        "next_look_at": NOW + timedelta(minutes=number - 3),  # most are not due
     }
 
 
@@ -321,6 +326,10 @@ def _queries(filled: Filled) -> dict[str, tuple[Callable[[PostgresTransaction], 
             lambda tx: tx.publications.list_by_generation([filled.ended]),
             {"uq_publications_generation_id"},
         ),
+        "pages to look at": (
+            lambda tx: tx.tracked_pages.claim(size=5, per_user=2, now=NOW, claimed_until=LEASE_UNTIL),
+            {"ix_notion_pages_next_look_at"},
+        ),
         "known pages": (lambda tx: tx.publications.list_known_page_ids(["a", "b"]), {"ix_notion_pages_page_id"}),
         "end of a publication": (lambda tx: tx.publications.fail_pending_of(run.id, FAILURE), set()),
         "page": (lambda tx: tx.publications.find(me, filled.publication_id), {"pk_publications"}),
@@ -363,6 +372,8 @@ async def test_every_frequent_query_goes_through_an_index(
     filled = await _fill(store, engine, ada)
     complaints = {}
     for name, (query, expected) in _queries(filled).items():
+        if plan_kind == "generic" and name in NEVER_GENERIC:
+            continue
         async with _recorded(engine) as statements, store.begin() as tx:
             await query(tx)
         async with engine.connect() as connection:
