@@ -27,9 +27,14 @@ def valkey() -> Iterator[Valkey]:
         yield server
 
 
-def cache_at(url: str) -> RedisAnswerCache:
+def cache_at(url: str, *, pause_seconds: float = 0.05, timeout_seconds: float = 60) -> RedisAnswerCache:
+    """As patient with a busy machine as it is not told otherwise."""
     return RedisAnswerCache(
-        Secret(url), namespace="test", ttl=timedelta(minutes=1), pause_seconds=0.05, timeout_seconds=60
+        Secret(url),
+        namespace="test",
+        ttl=timedelta(minutes=1),
+        pause_seconds=pause_seconds,
+        timeout_seconds=timeout_seconds,
     )
 
 
@@ -81,7 +86,7 @@ async def test_what_is_to_be_forgotten_is_gone_for_all(valkey: Valkey) -> None:
 async def test_a_slow_one_is_not_waited_for_and_its_late_answers_are_nobodys(valkey: Valkey) -> None:
     other_key, other = bytes(32), replace(ANSWER, content="Of something else.")
     async with line_to(valkey.port) as line:
-        cache = cache_at(f"redis://127.0.0.1:{line.port}/0")
+        cache = cache_at(f"redis://127.0.0.1:{line.port}/0", pause_seconds=2, timeout_seconds=1)
         await cache.put(KEY, ANSWER)
         await cache.put(other_key, other)
         assert await cache.find(KEY) == ANSWER
