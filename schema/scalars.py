@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -58,15 +59,22 @@ def _read_json(value: object) -> Mapping[str, object]:
         raise GraphQLError("This must be a JSON object.")
     level: list[object] = [value]
     for _ in range(MAX_JSON_DEPTH):
-        level = [
+        items = [
             item
             for container in level
             for item in (container.values() if isinstance(container, dict) else container)  # type: ignore[attr-defined]  # dicts and lists only
-            if isinstance(item, dict | list)
         ]
+        if not all(_is_storable_number(item) for item in items if isinstance(item, int | float)):
+            raise GraphQLError("A number in a JSON object is finite and, without decimals, has at most 64 bits.")
+        level = [item for item in items if isinstance(item, dict | list)]
         if not level:
             return value
     raise GraphQLError(f"A JSON object may be at most {MAX_JSON_DEPTH} levels deep.")
+
+
+def _is_storable_number(value: float) -> bool:
+    """JSON knows no infinity, and a literal of GraphQL may be of any length."""
+    return math.isfinite(value) if isinstance(value, float) else -(2**63) <= value < 2**63
 
 
 SCALARS: Final[Mapping[object, ScalarDefinition]] = {

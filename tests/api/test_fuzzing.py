@@ -17,7 +17,7 @@ from tests.api.access_table import OK, TABLE
 from tests.api.assistant import at_work, outside
 from tests.api.audit import IS_FULL
 from tests.api.fuzzing import Asker, Fuzzer, may_ask
-from tests.api.product import LOGIN, PASSWORD, REGISTER
+from tests.api.product import LOGIN, PASSWORD, REGISTER, product
 from tests.api.things import SETTINGS, filled_in, things_of
 
 # With each run of the tests the same questions, a few of each kind; with `make audit` many, and others each time.
@@ -75,6 +75,18 @@ class Household:
 
     def _post(self, query: str, headers: Mapping[str, str], **variables: object) -> httpx.Response:
         return self._http.post("/graphql", json={"query": query, "variables": variables}, headers=dict(headers))
+
+
+@pytest.mark.parametrize("number", [str(2**63), str(-(2**63) - 1), "9" * 400, "1e400", "-1e400"])
+async def test_a_number_that_cannot_be_stored_is_refused(database_url: str, number: str) -> None:
+    async with product(database_url) as running:
+        ada = await running.person()
+        stored = "{ viewer { settings { uiPreferences } } }"
+        change = "mutation { updateSettings(input: { uiPreferences: { a: [{ b: %s }] } }) { errors { code } } }"
+        await ada.do(change % (2**63 - 1))
+        before = await ada.ask(stored)
+        assert (await ada.refused(change % number))["code"] in ("GRAPHQL_VALIDATION_FAILED", "INVALID_INPUT")
+        assert await ada.ask(stored) == before == {"viewer": {"settings": {"uiPreferences": {"a": [{"b": 2**63 - 1}]}}}}
 
 
 async def test_no_question_is_a_fault_of_the_server(
