@@ -5,7 +5,7 @@ import pytest
 from tests.api.assistant import at_work, outside
 from tests.api.playground import TABS, playground
 from tests.api.product import PASSWORD
-from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario, cut
+from tests.standins.scenario import DEFAULT_ANSWER, Failure, Gate, Scenario, cut
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +72,25 @@ async def test_the_walk_through_the_tabs(database_url: str, chromium_path: str) 
         assert await tab.foreign_requests() == []
         assert len(tab.sockets) == 2
         assert len(tab.requests) > 5
+
+
+async def test_why_an_answer_has_to_wait_is_told(database_url: str, chromium_path: str) -> None:
+    async with (
+        outside() as world,
+        at_work(database_url, world, SETTINGS) as running,
+        playground(chromium_path, running.address) as tab,
+    ):
+        await tab.register("ada", PASSWORD)
+        world.openai.enqueue(Scenario(failure=Failure.RATE_LIMITED, retry_after="20"))
+        await tab.choose_tab("Generate")
+        await tab.set_variables(prompt="Write something.")
+        await tab.run()
+        await tab.answer('"status"')
+        await tab.choose_tab("Watch")
+        await tab.run()
+        outcome = tab.page.get_by_test_id("live-outcome").filter(has_text="asking it again")
+        await outcome.wait_for()
+        assert "OpenAI" in await outcome.inner_text()
 
 
 async def test_every_example_is_understood_by_the_editor(database_url: str, chromium_path: str) -> None:

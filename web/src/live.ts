@@ -8,7 +8,7 @@ export interface LiveAnswer {
   readonly phase: Phase;
   readonly text: string;
   readonly reasoning: string;
-  /** What became of it: status, tokens, cost, or why it failed. */
+  /** What became of it: status, tokens, cost, or why it failed; before its end, why it has to wait. */
   readonly outcome: string | null;
   readonly page: { readonly status: string; readonly url: string | null } | null;
 }
@@ -44,9 +44,11 @@ function afterEvent(answer: LiveAnswer, event: unknown): LiveAnswer {
   if (!isObject(event)) return answer;
   switch (event["__typename"]) {
     case "GenerationText":
-      return { ...answer, text: answer.text + (textAt(event, "text") ?? "") };
+      return { ...answer, text: answer.text + (textAt(event, "text") ?? ""), outcome: null };
     case "GenerationReasoning":
-      return { ...answer, reasoning: answer.reasoning + (textAt(event, "text") ?? "") };
+      return { ...answer, reasoning: answer.reasoning + (textAt(event, "text") ?? ""), outcome: null };
+    case "GenerationAttemptFailed":
+      return { ...answer, outcome: failureOf(event["attempt"]) };
     case "GenerationRestarted":
       return { ...answer, text: "", reasoning: "" };
     case "PublicationChanged":
@@ -63,6 +65,13 @@ function pageOf(publication: unknown): LiveAnswer["page"] {
   if (status === null || !isObject(publication)) return null;
   const url = textAt(publication["page"], "url");
   return { status, url: url?.startsWith("https://") ? url : null };
+}
+
+function failureOf(attempt: unknown): string | null {
+  if (!isObject(attempt)) return null;
+  const model = textAt(attempt["model"], "id") ?? "A model";
+  const next = attempt["retryAt"] === null ? "asking the next one" : "asking it again";
+  return `${model}: ${textAt(attempt["error"], "message") ?? "no answer"} (${next} …)`;
 }
 
 function outcomeOf(generation: unknown): string {
