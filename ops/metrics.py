@@ -29,13 +29,6 @@ class Metrics:
             registry=registry,
         )
         self._websockets = Gauge("assistant_websockets_open", "WebSockets that are open.", registry=registry)
-        self._operations = Histogram(
-            "assistant_graphql_operation_seconds",
-            "Time that queries and mutations take.",
-            ["type", "outcome"],
-            buckets=_FAST_SECONDS,
-            registry=registry,
-        )
         self._streams = Gauge("assistant_streams_active", "Subscriptions that are being followed.", registry=registry)
         self._generations_started = Counter(
             "assistant_generations_started", "Generations that began to run.", ["provider"], registry=registry
@@ -78,10 +71,6 @@ class Metrics:
     def websocket_closed(self) -> None:
         """An accepted one has ended."""
         self._websockets.dec()
-
-    def operation_finished(self, operation_type: str, *, outcome: str, seconds: float) -> None:
-        """`operation_type`: query or mutation; `outcome`: ok, or the code of its first error."""
-        self._operations.labels(operation_type, outcome).observe(seconds)
 
     def generation_started(self, provider: str) -> None:
         """It runs now."""

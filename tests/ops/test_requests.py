@@ -92,7 +92,6 @@ async def test_metrics_count_by_route_and_never_by_path(client: httpx.AsyncClien
 
 def test_metrics_have_a_method_for_everything_that_happens() -> None:
     metrics = Metrics()
-    metrics.operation_finished("query", outcome="ok", seconds=0.1)
     metrics.generation_started("demo")
     metrics.generation_started("demo")
     metrics.first_token_received("demo", seconds=0.2)
@@ -102,7 +101,6 @@ def test_metrics_have_a_method_for_everything_that_happens() -> None:
     metrics.watch_pool(size=10, used=lambda: 7)
     metrics.watch_streams(lambda: 3)
     value = metrics.registry.get_sample_value
-    assert value("assistant_graphql_operation_seconds_count", {"type": "query", "outcome": "ok"}) == 1
     assert value("assistant_streams_active") == 3
     assert value("assistant_generations_started_total", {"provider": "demo"}) == 2
     assert value("assistant_generations_running", {"provider": "demo"}) == 1
