@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 
 from domain.page import Page, PageRequest
 from domain.page_sync import FIRST_VERSION, PageVersion, TrackedPage, VersionOrigin
+from domain.provider_attempt import AttemptStatus
 from domain.publication import NotionPageState, PublicationStatus, PublishMode
 from persistence.generation_row import has_status
 from persistence.publication import page_of
 from persistence.statements import Statements, is_one_of, values_table
-from persistence.tables import content_history, notion_pages, page_versions, publications
+from persistence.tables import content_history, notion_pages, page_versions, provider_attempts, publications
 
 _VERSION: Final = tuple(column for column in page_versions.c if column.name != "content")
 _TRACKED: Final = select(
@@ -38,6 +39,20 @@ _IS_COMPLETE: Final = or_(
         publications.c.mode == PublishMode.UPDATE.value,
         has_status(publications.c.status, PublicationStatus.FAILED, PublicationStatus.NEEDS_ATTENTION),
     ),
+)
+
+_ASKED: Final = func.concat(content_history.c.provider, ":", content_history.c.model)
+# As answered_by(): null for an answer that nobody was called for.
+_ANSWERED_BY: Final = (
+    select(func.concat(provider_attempts.c.provider, ":", provider_attempts.c.model))
+    .where(
+        provider_attempts.c.generation_id == content_history.c.id,
+        has_status(provider_attempts.c.status, AttemptStatus.SUCCEEDED),
+    )
+    .order_by(provider_attempts.c.started_at.desc(), provider_attempts.c.id.desc())
+    .limit(1)
+    .correlate(content_history)
+    .scalar_subquery()
 )
 
 
@@ -247,7 +262,7 @@ class PostgresTrackedPages:
             "origin": literal(VersionOrigin.ANSWER.value),
             "content": answer,
             "content_hash": func.sha256(func.convert_to(answer, "UTF8")),
-            "made_by": func.concat(content_history.c.provider, ":", content_history.c.model),
+            "made_by": func.coalesce(_ANSWERED_BY, _ASKED),
             "created_at": content_history.c.finished_at,
         }
         is_there = exists().where(

@@ -11,6 +11,7 @@ from ops.encryption_key import EncryptionKey
 from persistence.engine import create_engine
 from tests.api.assistant import at_work
 from tests.api.product import PASSWORD, REGISTER, Person, Product, product
+from tests.waiting import PATIENCE_SECONDS
 
 USERS = """
 query ($first: Int, $after: String, $last: Int, $before: String, $search: String) {
@@ -240,7 +241,7 @@ async def test_who_is_signing_up_while_sign_up_is_closed_is_too_late(database_ur
             # As if this administrator's decision took its time: whoever signs up waits for it.
             await connection.execute(text("UPDATE server_settings SET sign_up_policy = 'CLOSED'"))
             signing_up = asyncio.create_task(visitor.fail(REGISTER, input=account))
-            async with asyncio.timeout(20), engine.connect() as looking:
+            async with asyncio.timeout(PATIENCE_SECONDS), engine.connect() as looking:
                 while not await looking.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110  (there is nothing to wait for)
                     await asyncio.sleep(0.02)
         assert await signing_up == ("FORBIDDEN", None)

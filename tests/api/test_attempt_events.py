@@ -11,6 +11,7 @@ from tests.api.assistant import CANCEL, Event, at_work, outside, start, text_of
 from tests.api.product import Person
 from tests.api.test_attempts import KEYS
 from tests.standins.scenario import DEFAULT_ANSWER, Failure, Fault, Scenario
+from tests.waiting import PATIENCE_SECONDS
 
 WATCH = """
 subscription Watch($id: ID!, $after: String) {
@@ -131,7 +132,7 @@ async def test_who_has_watched_since_it_stood_in_line_is_told(database_url: str)
         id_ = await start(ada, **SUN)
         watching = asyncio.create_task(watch(ada, id_))
         # It is listened to, and still in line.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not running.assistant.feed._watches:  # noqa: ASYNC110  (polled)
                 await asyncio.sleep(0.01)
         await ada.do(CANCEL, input={"id": before})

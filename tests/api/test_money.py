@@ -18,6 +18,7 @@ from tests.api.product import Person
 from tests.api.test_attempts import KEYS
 from tests.ops.test_reconcile import reconcile
 from tests.standins.scenario import Failure, Fault, Finish, Scenario, Usage
+from tests.waiting import PATIENCE_SECONDS
 
 BOOKS = """
 {
@@ -138,7 +139,7 @@ async def cancelled_in_the_queue(scene: Scene) -> list[str]:
 async def cancelled_between_two_calls(scene: Scene) -> list[str]:
     scene.world.openai.enqueue(Scenario(failure=Failure.RATE_LIMITED, retry_after="20"))
     id_ = await start(scene.person, **SUN)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while [each["status"] for each in (await told(scene, id_))["attempts"]] != ["FAILED"]:  # noqa: ASYNC110  (polled)
             await asyncio.sleep(0.05)
     assert await scene.reserved() > 0
@@ -169,7 +170,7 @@ async def crashed_before_the_first_word(scene: Scene) -> list[str]:
 
 async def abandoned(scene: Scene, id_: str) -> list[str]:
     """As if the run's server had died: its lease ends, and another (the same process) finds that."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await scene.database.fetchval(  # noqa: ASYNC110  (the lease may be renewed in between)
             """UPDATE content_history SET lease_until = now() - interval '1 minute'
             WHERE id = $1 AND fence = 1 AND status = 'RUNNING' RETURNING true""",
@@ -181,7 +182,7 @@ async def abandoned(scene: Scene, id_: str) -> list[str]:
 
 
 async def until(scene: Scene, id_: str, condition: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         query = f"SELECT {condition} FROM content_history WHERE id = $1"
         while not await scene.database.fetchval(query, uuid_of(id_)):  # noqa: ASYNC110  (nothing here is told of it)
             await asyncio.sleep(0.05)

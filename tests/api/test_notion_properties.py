@@ -14,6 +14,7 @@ from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
 from tests.standins.scenario import Failure, Scenario
+from tests.waiting import PATIENCE_SECONDS
 
 SCHEMA: dict[str, Any] = {
     "Name": "title",
@@ -49,7 +50,9 @@ query ($id: ID!) { generation(id: $id) { createdAt model { id } publication { st
 
 ATTEMPTS = """
 query ($id: ID!) {
-  generation(id: $id) { model { id } publication { status } attempts { provider { id } model { id } } }
+  generation(id: $id) {
+    model { id } publication { status page { version { madeBy } } } attempts { provider { id } model { id } }
+  }
 }
 """
 
@@ -109,7 +112,7 @@ async def test_a_page_names_the_fallback_that_has_answered(database_url: str, *,
             await ada.do(PUBLISH, input={"generationId": generation_id, "publish": publish})
         else:
             generation_id = await generated(ada, publish=publish, **wanted)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 found = (await ada.ask(ATTEMPTS, id=generation_id))["generation"]
                 if found["publication"]["status"] == "PUBLISHED":
@@ -117,6 +120,7 @@ async def test_a_page_names_the_fallback_that_has_answered(database_url: str, *,
                 await asyncio.sleep(0.05)
         model = found["attempts"][-1]["model"]["id"]
         assert found["attempts"][-1]["provider"]["id"] == "deepseek"
+        assert found["publication"]["page"]["version"]["madeBy"] == f"deepseek:{model}"
         assert model != found["model"]["id"]
         (page,) = around.notion.pages_under(source)
         values = values_of(page)

@@ -15,6 +15,7 @@ from tests.api.product import LOGIN, PASSWORD, product
 from tests.api.serving import serving
 from tests.api.small_schema import Happenings, small_endpoint
 from tests.api.unlimited import UNLIMITED
+from tests.waiting import PATIENCE_SECONDS
 
 GIVEN_UP = {"message": "The operation took too long, and was given up.", "extensions": {"code": "UNAVAILABLE"}}
 CHANGE_PASSWORD = """
@@ -93,7 +94,7 @@ async def test_what_waits_for_the_database_gives_its_connection_back(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                     "AND wait_event_type = 'Lock'"
                 )
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     # The lock is still held: nobody waits for it any more, and no connection of the pool is taken.
                     while store.connections_in_use or await holder.fetchval(waiting):  # noqa: ASYNC110  (of another)
                         await asyncio.sleep(0.02)

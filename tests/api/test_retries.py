@@ -14,6 +14,7 @@ from tests.api.product import Person
 from tests.api.test_attempts import KEYS, generation
 from tests.api.test_journey_providers import ADD_KEY
 from tests.standins.scenario import DEFAULT_ANSWER, DEFAULT_TEXT, Failure, Fault, Scenario
+from tests.waiting import PATIENCE_SECONDS
 
 OVERLOADED = Scenario(failure=Failure.OVERLOADED)
 TOLD = """
@@ -53,7 +54,7 @@ def calls(found: dict[str, Any]) -> list[tuple[str, str, str | None]]:
 
 async def until_retry(person: Person, generation_id: str) -> dict[str, Any]:
     """It while it waits for the next call."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             found = await told(person, generation_id)
             if any(each["retryAt"] for each in found["attempts"]):

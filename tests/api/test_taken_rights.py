@@ -16,6 +16,7 @@ import pytest
 from schema import downloads
 from tests.api.assistant import CONNECT, at_work, outside
 from tests.api.product import Person, Product, product
+from tests.waiting import PATIENCE_SECONDS
 
 UPDATE = """
 mutation ($input: UpdateUserInput!) {
@@ -68,7 +69,7 @@ async def _connected(database_url: str) -> AsyncIterator[asyncpg.Connection[Any]
 
 
 async def _until(connection: asyncpg.Connection[Any], condition: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await connection.fetchval(f"SELECT {condition}"):  # noqa: ASYNC110  (PostgreSQL tells nobody)
             await asyncio.sleep(0.02)
 
