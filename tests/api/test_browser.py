@@ -81,16 +81,19 @@ async def test_why_an_answer_has_to_wait_is_told(database_url: str, chromium_pat
         playground(chromium_path, running.address) as tab,
     ):
         await tab.register("ada", PASSWORD)
-        world.openai.enqueue(Scenario(failure=Failure.RATE_LIMITED, retry_after="20"))
+        gate = Gate()
+        world.openai.enqueue(Scenario(failure=Failure.RATE_LIMITED, retry_after="1"), Scenario(reasoning=(), gate=gate))
         await tab.choose_tab("Generate")
         await tab.set_variables(prompt="Write something.")
         await tab.run()
         await tab.answer('"status"')
         await tab.choose_tab("Watch")
         await tab.run()
-        outcome = tab.page.get_by_test_id("live-outcome").filter(has_text="asking it again")
-        await outcome.wait_for()
+        outcome = tab.page.get_by_test_id("live-outcome")
+        await outcome.filter(has_text="asking it again").wait_for()
         assert "OpenAI" in await outcome.inner_text()
+        gate.open()
+        await outcome.filter(has_text="SUCCEEDED").wait_for()
 
 
 async def test_every_example_is_understood_by_the_editor(database_url: str, chromium_path: str) -> None:
