@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -213,6 +213,8 @@ async def running(standin: Served, *, port: int = 0) -> AsyncIterator[str]:
         scope["standin.drop"] = lambda *, reset: _drop(server, scope["client"], reset=reset)
         try:
             await standin.app(scope, receive, send)
+        except ClientDisconnect:
+            pass  # The client has left in the middle of its request, which is then none.
         except Exception as error:
             crashes.append(error)
             raise
