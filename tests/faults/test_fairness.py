@@ -39,7 +39,7 @@ _SETTLE_SECONDS = 300
 
 
 async def test_fairness(rig_server: RigPostgres, size: Size, rng: random.Random, say: Say) -> None:
-    per_person, wishes = size.pick(quick=40, full=200), size.pick(quick=3, full=20)
+    per_person, wishes = size.pick(quick=20, full=200), size.pick(quick=3, full=20)
     with outside(_INSTANCES) as world:
         bounds = {"max_running_generations": _PER_INSTANCE, "max_running_generations_per_user": _PER_USER}
         async with cluster(await rig_server.new_database(), world, **bounds) as running:

@@ -51,7 +51,7 @@ class _RestlessTab:
 async def test_reconnects_of_many_tabs_on_two_instances(
     rig_server: RigPostgres, size: Size, rng: random.Random, say: Say
 ) -> None:
-    reconnects = size.pick(quick=40, full=500)
+    reconnects = size.pick(quick=20, full=500)
     per_round = 50
     database_url = await rig_server.new_database()
     with outside(("left", "right")) as world:

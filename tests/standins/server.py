@@ -27,6 +27,7 @@ from tests.standins.stream import HTML_PAGE, Dialect, EventStream, JsonObject
 MAX_RECORDED_REQUESTS = 1000
 # Long for any machine, however busy: what is waited for comes at once, or never.
 PATIENCE_SECONDS = 60.0
+_KEEP_ALIVE_SECONDS = 600
 _DIRECTIVE = re.compile(rb"standin:([a-z-]+)")
 
 
@@ -219,7 +220,16 @@ async def running(standin: Served, *, port: int = 0) -> AsyncIterator[str]:
             crashes.append(error)
             raise
 
-    config = uvicorn.Config(app, http=HttpToolsProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app,
+        http=HttpToolsProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        # Longer than any client keeps a connection that it does not use: else both may end it at the same moment.
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+    )
     config.load()
     server = uvicorn.Server(config)
     # Server.serve() would take over the signals and needs up to 0.3 s to stop: these are the parts that are wanted.
