@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from domain.document import EQUATION_UNITS, Code, Divider, Document, Equation, Text, utf16_units
 from integrations import markdown_html as html
+from integrations.markdown_block_rules import MOST_BLOCKS
 from integrations.markdown_inline import Line, simple_text
 from integrations.markdown_languages import PLAIN, notion_language
 from integrations.markdown_losses import Loss, Losses
@@ -69,6 +70,7 @@ class _Parser:
         self._heading_level = 0
         self._footnotes: dict[str, deque[Token]] = {}
         self._namesakes = 0
+        self._html_parts = 0
         self._kept_footnotes: deque[tuple[str, deque[Token]]] = deque()  # in the order of the text
 
     def document(self, markdown: str) -> Document:
@@ -82,13 +84,13 @@ class _Parser:
         return Document(self._tree.finish(), tuple(self._losses))
 
     def _valid(self, markdown: str) -> str:
-        """The text without lone surrogates, which no request can carry, and with plain line ends."""
+        """The text without lone surrogates, which no request can carry, nor NUL, and with plain line ends."""
         try:
             markdown.encode()
         except UnicodeEncodeError:
             markdown = markdown.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             self._losses[Loss.LONE_SURROGATE] = None
-        return markdown.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        return markdown.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
 
     # --- Markdown's blocks
 
@@ -137,8 +139,8 @@ class _Parser:
                 self._code(token.content.removesuffix("\n"), info=unescaped(token.info).strip())
             case "code_block":
                 tree.add(Code(token.content.removesuffix("\n"), PLAIN))
-            case "too_deep":
-                self._losses[Loss.TOO_DEEP] = None
+            case "too_deep" | "too_many":
+                self._losses[Loss.TOO_DEEP if token.type == "too_deep" else Loss.TOO_MANY] = None
                 tree.add(Code(token.content, PLAIN))
             case "math_block":
                 self._equation(token.content)
@@ -156,6 +158,8 @@ class _Parser:
             self._losses[Loss.LONG_TEXT] = None
         line = Line(self._reading, self._losses, image_hosts=self._image_hosts)
         line.tokens(self._reading.inline(content))
+        if self._reading.leaves_marks:
+            self._losses[Loss.MANY_MARKS] = None
         return line.finish()
 
     def _table(self, token: Token) -> None:
@@ -222,6 +226,11 @@ class _Parser:
 
     def _html(self, content: str) -> None:
         parts = list(html.pieces(content))
+        self._html_parts += len(parts)
+        if self._html_parts > MOST_BLOCKS:
+            self._losses[Loss.TOO_MANY] = None
+            self._tree.add(Code(content.removesuffix("\n"), "html"))
+            return
         # Between tags that mean nothing, such as those of XML, lines are more likely meant as lines.
         blanks = (
             _BLANKS if all(isinstance(part, str) or html.is_known(part.name) for part in parts) else _BLANKS_IN_LINE

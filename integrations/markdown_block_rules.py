@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 DEEPEST_BLOCK: Final = 40
 """Levels of quotes and lists (a list is two) before the rest is shown as written."""
 
+MOST_BLOCKS: Final = 100_000
+"""Tokens and rows of tables before the rest is shown as written. At Notion's pace such a page takes an hour to write;
+a long answer has a few thousand, and what has more is bounded in its time and memory by this."""
+
+_ROWS: Final = "table_rows"
+"""Under which markdown-it's store keeps how many rows the tables so far have."""
+
 LINE_STARTS: Final = {
     "footnote_def": "[",
     "math_block": "$\\",
@@ -47,14 +54,34 @@ class Leaf(Token):
         self.meta = meta
 
 
+def room(state: StateBlock) -> int:
+    """How many more blocks are read, all rows of tables counted."""
+    return MOST_BLOCKS - len(state.tokens) - int(state.env.get(_ROWS, 0))
+
+
+def count_rows(state: StateBlock, rows: int) -> None:
+    """Counts the rows of a table, which is one token."""
+    state.env[_ROWS] = state.env.get(_ROWS, 0) + rows
+
+
+def too_many(state: StateBlock, start_line: int, end_line: int) -> None:
+    """Shows as written what follows when there is no more room; a block that is still open is closed before."""
+    if state.level == 0:
+        _as_written(state, "too_many", start_line, end_line)
+
+
 def too_deep(state: StateBlock, start_line: int, end_line: int) -> None:
     """Shows as written what is nested deeper than `DEEPEST_BLOCK`; the library would drop it."""
     line = start_line + 1
     while line < end_line and (state.isEmpty(line) or not 0 <= state.sCount[line] < state.blkIndent):
         line += 1
-    content = state.getLines(start_line, line, state.blkIndent, False)
-    state.tokens.append(Leaf("too_deep", level=state.level, content=content))
-    state.line = line
+    _as_written(state, "too_deep", start_line, line)
+
+
+def _as_written(state: StateBlock, kind: str, start_line: int, end_line: int) -> None:
+    content = state.getLines(start_line, end_line, state.blkIndent, False)
+    state.tokens.append(Leaf(kind, level=state.level, content=content))
+    state.line = end_line
 
 
 def paragraph(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
@@ -175,6 +202,7 @@ def list_block(state: StateBlock, start_line: int, end_line: int, silent: bool) 
             or columns[line] < state.blkIndent
             or state.is_code_block(line)
             or is_end(state, line, end_line, True)
+            or room(state) <= 0
         ):
             break
         marker = _marker(state, line)

@@ -15,6 +15,8 @@ class Loss(StrEnum):
     TABLE_WIDTH = "Tables wider than 100 columns have the rest of each row in their last column."
     TABLE_CELL = "Blocks inside table cells are shown as lines of text."
     TOO_DEEP = "Quotes and lists nested very deeply are shown as they were written."
+    TOO_MANY = "What comes after 100,000 blocks is shown as it was written."
+    MANY_MARKS = "What comes after 100,000 marks, links and formulas is shown as it was written."
     IMAGE_HOST = "Images from hosts that are not allowed are shown as links."
     IMAGE_PLACE = "Images inside table cells and summaries are shown as links."
     IMAGE_DATA = "Images written into the text itself are left out; their descriptions stay."

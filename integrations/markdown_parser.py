@@ -13,7 +13,15 @@ from markdown_it.parser_block import ParserBlock, RuleFuncBlockType
 from markdown_it.parser_inline import ParserInline, RuleFuncInlineType
 from markdown_it.ruler import Ruler
 
-from integrations.markdown_block_rules import DEEPEST_BLOCK, DELIMITER_ROW_STARTS, LINE_STARTS, STARTS, too_deep
+from integrations.markdown_block_rules import (
+    DEEPEST_BLOCK,
+    DELIMITER_ROW_STARTS,
+    LINE_STARTS,
+    STARTS,
+    room,
+    too_deep,
+    too_many,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +74,9 @@ class BlockParser(ParserBlock):
                 line += 1
             state.line = line
             if line >= endLine or columns[line] < state.blkIndent:
+                break
+            if room(state) <= 0:
+                too_many(state, line, endLine)
                 break
             if state.level >= DEEPEST_BLOCK:
                 # What is shown as written once comes back as code: nothing in that nests any deeper.

@@ -18,7 +18,15 @@ from markdown_it.rules_block.table import table as is_table
 from markdown_it.token import Token
 from mdit_py_plugins.footnote.index import footnote_def
 
-from integrations.markdown_block_rules import DEEPEST_BLOCK, heading, list_block, paragraph, rule
+from integrations.markdown_block_rules import (
+    DEEPEST_BLOCK,
+    count_rows,
+    heading,
+    list_block,
+    paragraph,
+    room,
+    rule,
+)
 from integrations.markdown_parser import SIGNS, BlockParser, InlineParser
 
 if TYPE_CHECKING:
@@ -34,13 +42,16 @@ LONGEST_TEXT: Final = 30_000
 """The longest text that is read in one go: some texts need much memory for each of their characters."""
 
 
+MOST_MARKS: Final = 100_000
+"""Signs in the texts inside blocks before the rest is shown as written: many times those of a long answer."""
+
 FEW_BRACKETS: Final = 100
 MOST_STEPS: Final = 50_000
 """How far the brackets of a text that is read in one go may be followed: a twentieth of a second or so."""
 
 
 class Reading:
-    """A Markdown text taken apart into block tokens; the text inside a block is read when it is asked for.
+    """A Markdown text with plain line ends taken apart into block tokens; the text inside a block is read on demand.
 
     Reading on demand keeps few tokens alive at a time: a megabyte has a hundred thousand, and the garbage collector,
     which stops the whole program, would walk over all of them again and again.
@@ -50,15 +61,27 @@ class Reading:
         self._env: dict[str, Any] = {}  # markdown-it's own store, of whatever type its rules like
         self._footnote_numbers: dict[str, int] = {}
         self.footnotes: list[str] = []
+        self._marks = 0
+        self.leaves_marks = False
         self.tokens = deque(_parser().parse(markdown, self._env))
 
     def inline(self, content: str) -> Iterator[Token]:
-        """The tokens of the text of one block or table cell, read in parts of `LONGEST_TEXT` if it is longer."""
+        """The tokens of the text of one block or table cell, read in parts of `LONGEST_TEXT` if it is longer.
+
+        When there were `MOST_MARKS` of them, the rest is text as written; `leaves_marks` says so.
+        """
         start = 0
         while start < len(content):
+            if self._marks >= MOST_MARKS:
+                self.leaves_marks = True
+                yield Token("text", "", 0, content=content[start:].replace("\n", " "))
+                return
             end = _end_of_part(content, start)
-            parser = _parser_without_links() if _is_maze(content[start:end]) else _parser()
-            yield from parser.inline.parse(content[start:end], parser, self._env, [])
+            part = content[start:end]
+            is_maze = _is_maze(part)
+            parser = _parser_without_links() if is_maze else _parser()
+            self._marks += len(SIGNS.findall(part.replace("[", "").replace("]", "") if is_maze else part))
+            yield from parser.inline.parse(part, parser, self._env, [])
             start = end
 
     def footnote_number(self, label: str) -> int:
@@ -134,7 +157,8 @@ def _new_parser() -> MarkdownIt:
         "strikethrough_single_tilde": True,
     }
     parser = _Parser("commonmark", options)
-    parser.core.ruler.enableOnly(["normalize", "block"])
+    # Its "normalize" would go through all line ends at one go, which nobody can interrupt.
+    parser.core.ruler.enableOnly(["block"])
     parser.enable("strikethrough")
     block, inline = parser.block.ruler, parser.inline.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
@@ -177,6 +201,7 @@ def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
     parent_type, state.parentType = state.parentType, "table"
     missing = 0
     line = start_line + 2
+    most_rows = room(state)
     while line < end_line and state.sCount[line] >= state.blkIndent and not state.isEmpty(line):
         if state.is_code_block(line) or any(rule(state, line, end_line, True) for rule in terminators):
             break
@@ -185,11 +210,12 @@ def _table(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
             cells = _cells(_with_escaped_pipes_in_code(_line(state, line)))
             cells[width - 1 :] = ["|".join(cells[width - 1 :])]
         missing += width - len(cells)
-        if missing > _MOST_MISSING_CELLS:
+        if missing > _MOST_MISSING_CELLS or len(rows) >= most_rows:
             break
         rows.append(cells + [""] * (width - len(cells)))
         line += 1
     state.parentType = parent_type
+    count_rows(state, len(rows))
     token = state.push("table", "", 0)
     aligned = ":" in _line(state, start_line + 1)
     token.meta = {"rows": [[cell.strip(" \t") for cell in row] for row in rows], "aligned": aligned}

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from mdit_py_plugins.footnote import footnote_plugin
 
-from domain.document import Code, Document, Equation, Prose, Table, Text
+from domain.document import Code, Document, Equation, Mark, Prose, ProseKind, Table, Text
 from integrations.markdown import parse
 from integrations.markdown_losses import Loss
-from integrations.notion_blocks import batches, to_notion
+from integrations.notion_blocks import batches, count_blocks, to_notion
 from tests.integrations.outline import outline
 from tests.integrations.visible_text import (
     block_characters,
@@ -418,6 +418,50 @@ def test_a_maze_of_brackets_is_shown_as_written(piece: str) -> None:
     assert last.text[-1] == Text("a link", link="https://example.com/")
     words = "".join(run.content for block in maze for run in block.text)  # type: ignore[union-attr]  # paragraphs
     assert words == text.partition("\n")[0].strip()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "# w{}\n",
+        "- w{}\n",
+        "1. w{}\n\n   more\n",
+        "- w{}\n  - > x{}\n\n    y{}\n",
+        "> w{}\n>\n",
+        "> [!NOTE]\n> w{}\n\n",
+        "| w{} | x{} |\n",
+        "> | w{} | x{} |\n",
+        "[^n{}]: w{}\n",
+        "<p>w{}</p>\n",
+        "<ul><li>w{}</li></ul>\n\n",
+    ],
+)
+def test_what_follows_very_many_blocks_is_shown_as_written(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.markdown_block_rules.MOST_BLOCKS", 300)
+    monkeypatch.setattr("integrations.markdown.MOST_BLOCKS", 300)
+    prefix, _, row = piece.partition("|")
+    head = f"{prefix}| v | w |\n{prefix}|---|---|\n" if row else ""
+    text = head + "".join(piece.replace("{}", str(number)) for number in range(1000))
+
+    document = parse(text)
+
+    blocks = to_notion(document)
+    shown = "\n".join(block_texts(blocks))
+    in_order = sorted if piece.startswith("[^") else list  # footnotes are listed at the end
+    assert in_order(re.findall(r"\b[wxy]\d+", shown)) == in_order(re.findall(r"\b[wxy]\d+", text))
+    assert Loss.TOO_MANY in document.degraded
+    assert count_blocks(blocks) <= 310
+    assert _violations(document) == []
+
+
+def test_what_follows_very_many_marks_is_shown_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.markdown_syntax.MOST_MARKS", 300)
+    *_, last = document = parse("".join(f"some *w{number}* and [x{number}](/y)\n\n" for number in range(100))).blocks
+
+    assert last == Prose(ProseKind.PARAGRAPH, (Text("some *w99* and [x99](/y)"),))
+    assert document[0] == Prose(
+        ProseKind.PARAGRAPH, (Text("some "), Text("w0", frozenset({Mark.ITALIC})), Text(" and x0 (/y)"))
+    )
 
 
 def test_links_among_open_intervals_stay_links() -> None:
