@@ -172,7 +172,7 @@ class _Parser:
         language = notion_language(name[1]) if name else None
         if language is None and info:
             self._losses[Loss.LANGUAGE] = None
-        caption = info[name.end() :].strip(" {}") if name and language else info
+        caption = " ".join((info[name.end() :].strip(" {}") if name and language else info).split())
         self._tree.add(Code(content, language or PLAIN, (Text(caption),) if caption else ()))
 
     def _equation(self, expression: str) -> None:

@@ -389,12 +389,17 @@ def _without_blanks_at_line_ends(runs: list[Run]) -> RichText:
     kept: list[Run] = []
     for run in runs:
         stripped = _changed(run, lambda content: _AROUND_BREAK.sub("\n", content))
-        if kept and isinstance(stripped, Text) and stripped.content.startswith("\n"):
-            kept[-1] = _changed(kept[-1], lambda content: content.rstrip(" \t"))
+        if isinstance(stripped, Text) and stripped.content.startswith("\n"):
+            while kept:
+                before = _changed(kept.pop(), lambda content: content.rstrip(" \t"))
+                if not isinstance(before, Text) or before.content:
+                    kept.append(before)
+                    break
         if kept and isinstance(last := kept[-1], Text) and last.content.endswith("\n"):
             stripped = _changed(stripped, lambda content: content.lstrip(" \t"))
-        kept.append(stripped)
-    return tuple(run for run in kept if not isinstance(run, Text) or run.content)
+        if not isinstance(stripped, Text) or stripped.content:
+            kept.append(stripped)
+    return tuple(joined(kept))
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:

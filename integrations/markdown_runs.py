@@ -50,6 +50,7 @@ _FRAGILE: Final = re.compile(r"[!-/:-@\[-`{-~\r\ufeff\xa0]|(?:^|(?<=\n))[ \t]+|[
 """Punctuation, and the blanks that Markdown or HTML does not keep."""
 
 _LATEX_ENTITY: Final = re.compile(r"&(?=(?:lt|gt|amp|quot);)")
+_DOLLAR: Final = re.compile(r"(?<!\\)(?:\\\\)*\$")
 
 
 def runs_as_markdown(text: RichText, style: Style) -> str:
@@ -125,6 +126,8 @@ def _closing(wrapping: _Wrapping, style: Style) -> str:
 def _content(run: Run, style: Style, *, is_line_start: bool) -> str:
     if isinstance(run, InlineEquation):
         expression = escaped_latex(run.expression)
+        if _DOLLAR.search(expression):  # as in \text{if $x$}: dollars around it would end at the first one
+            return rf"\({expression}\)"
         # The empty tag keeps it apart from dollars and line starts that would change its meaning.
         return f"${expression}$" if style is Style.READABLE else f"<span></span>$${expression}$$"
     if style is Style.READABLE and Mark.CODE in run.marks:

@@ -144,7 +144,7 @@ class Tree:
             else:
                 text.extend([Text(" "), *piece] if text else piece)
         if text:
-            self.add(Prose(_HEADINGS[min(level, 4) - 1], tuple(joined(text))))
+            self.add(Prose(_HEADINGS[min(level, 4) - 1], trimmed(text)))
         for image in images:
             self.add(image)
 

@@ -85,7 +85,8 @@ def _block(block: Block, number: tuple[int, str] | None) -> list[str]:
         case Code():
             return _code(block)
         case Equation(expression):
-            return ["$$", *(line for line in escaped_latex(expression).split("\n") if line.strip()), "$$"]
+            opening, closing = (r"\[", r"\]") if "$$" in expression else ("$$", "$$")
+            return [opening, *(line for line in escaped_latex(expression).split("\n") if line.strip()), closing]
         case Table():
             return _table(block)
         case Image():

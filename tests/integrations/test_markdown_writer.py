@@ -40,6 +40,26 @@ def test_our_examples_come_back(case: Case) -> None:
     assert read_again(document) == document.blocks
 
 
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        r"Let \(f(x) = \text{1 if $x>0$}\) be.",
+        r"\(\{x : \text{with $x_1*y*z$}\}\) stays",
+        "\\[\na = \\text{$$}\n\\]",
+        "**.** **<br>z**",
+        "<b>z</b> <b><br>></b>",
+        "<td>>\n\n```b",
+        "<mark>&#32;*&#32;***</mark>",
+        "a\\\n<mark>&#32;*&#32;***",
+        "<kbd>>\\\n<img src=http://ok.x>>\n=",
+        "```!&#10;<\nx\n```",
+    ],
+)
+def test_a_text_with_pitfalls_comes_back(markdown: str) -> None:
+    document = parse(markdown)
+    assert read_again(document) == document.blocks
+
+
 @settings(max_examples=100, deadline=None)
 @given(jumbles())
 def test_a_jumble_comes_back(markdown: str) -> None:
