@@ -143,7 +143,13 @@ class Assistant:
     webhooks: NotionWebhookService
     feed: GenerationFeed
     answers: AnswerCache | None
+    prices: BundledPrices
     drain_timeout_seconds: float
+
+    async def warm_up(self) -> None:
+        """Loads what takes seconds, beside the event loop: the price list, and the SDKs that somebody can use."""
+        await asyncio.to_thread(self.prices.warm_up)
+        await self.services.providers.warm_up()
 
     async def drain(self) -> None:
         """Takes no more work; running generations and publications end, or are kept as far as they have come."""
@@ -191,7 +197,8 @@ async def assistant(
         notion = NotionAdapter(base_url=config.notion_base_url, pace=pace)
         for adapter in (openai, anthropic, deepseek, compatible, notion):
             stack.push_async_callback(adapter.aclose)
-        pricing = Pricing(BundledPrices())
+        prices = BundledPrices()
+        pricing = Pricing(prices)
         budgets = BudgetService(store=store, rules=_budget_rules(config), clock=utc_now)
         catalog = ProviderCatalog(
             store=store,
@@ -373,6 +380,7 @@ async def assistant(
                 webhooks=webhooks,
                 feed=feed,
                 answers=answers,
+                prices=prices,
                 drain_timeout_seconds=config.drain_timeout_seconds,
             )
             for worker in workers:

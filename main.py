@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from composition import (
     VERSION,
+    Assistant,
     accounts_of,
     assistant,
     check_keys,
@@ -27,7 +28,7 @@ from composition import (
 )
 from domain.authentication import AuthenticationService
 from domain.books import Balance
-from domain.errors import AssistantError, Conflict
+from domain.errors import AssistantError, Conflict, Unavailable
 from domain.key_rotation import KeyRotation
 from domain.notion_webhook_service import HANDSHAKE_WINDOW, NotionWebhookService
 from ops.config import Config, ConfigError, Environment, load_config
@@ -83,16 +84,29 @@ async def _serve(config: Config, lifecycle: Lifecycle) -> None:
         )
         collect_garbage_rarely()
         password = await _ensure_administrator(config, running.services.authentication)
+
+        def on_serving() -> None:
+            _greet(config, port_of(sockets), password)
+            stack.callback(group.create_task(_warm_up(running)).cancel)
+
         await serve(
             running.app,
             lifecycle=lifecycle,
             sockets=sockets,
-            on_serving=lambda: _greet(config, port_of(sockets), password),
+            on_serving=on_serving,
             on_drain=running.drain,
             drain_timeout_seconds=config.drain_timeout_seconds,
             trusted_proxies=config.trusted_proxies,
             websocket_ping_seconds=config.websocket_ping_seconds,
         )
+
+
+async def _warm_up(running: Assistant) -> None:
+    """The first person who asks does not wait for what only the first call loads."""
+    try:
+        await running.warm_up()
+    except Unavailable:
+        _log.info("not_warmed_up")
 
 
 async def _stop_with(postgres: EmbeddedPostgres, lifecycle: Lifecycle) -> None:

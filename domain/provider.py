@@ -192,6 +192,9 @@ StreamEvent: TypeAlias = TextDelta | ReasoningDelta | UsageReport | Finish
 class ProviderAdapter(Protocol):
     """The narrow port to one protocol. Every failure is a ProviderFailed; no retries of its own."""
 
+    async def warm_up(self) -> None:
+        """Loads what takes seconds, beside the event loop; otherwise the first call does. Talks to nobody."""
+
     async def models(self, provider: Provider, key: Secret | None) -> tuple[Model, ...]:
         """What the provider's own endpoint lists for this key, text models only."""
 
@@ -278,8 +281,8 @@ class ApiKeys(Protocol):
     ) -> tuple[ApiKey, Sealed] | None:
         """The newest active key that has not expired; none when the provider is at another endpoint by now."""
 
-    async def list_usable_providers(self, user_id: UUID, *, now: datetime) -> frozenset[str]:
-        """The providers for which the user has a usable key."""
+    async def list_usable_providers(self, user_id: UUID | None, *, now: datetime) -> frozenset[str]:
+        """The providers for which the user, or without one anybody, has a usable key."""
 
     async def remove(self, user_id: UUID, key_id: UUID) -> bool:
         """Deletes it; False when the user has no such key."""

@@ -96,6 +96,16 @@ class ProviderCatalog:
         """Who talks to it."""
         return self._adapters[provider.kind]
 
+    async def warm_up(self) -> None:
+        """Has the adapters load what takes them seconds, one after the other: those that somebody can use."""
+        async with self._store.begin() as tx:
+            providers = await tx.providers.list_active()
+            with_a_key = await tx.api_keys.list_usable_providers(None, now=self._clock())
+        kinds = {provider.kind for provider in self._usable(providers, with_a_key)}
+        for kind in sorted(kinds):
+            await self._adapters[kind].warm_up()
+        _log.info("providers_warmed_up", extra={"kinds": sorted(kinds)})
+
     async def list_offered(self, viewer: Viewer) -> tuple[OfferedProvider, ...]:
         """Every active provider, the usable ones with the models that their own endpoint lists."""
         async with self._store.begin() as tx:

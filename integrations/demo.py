@@ -49,6 +49,9 @@ class DemoAdapter:
     def __init__(self, *, tokens_per_second: float = TOKENS_PER_SECOND) -> None:
         self._pause_seconds = 1 / tokens_per_second
 
+    async def warm_up(self) -> None:
+        """There is nothing to load."""
+
     async def models(self, provider: Provider, key: Secret | None) -> tuple[Model, ...]:
         """What the administrator has set up, or the one built-in model."""
         del key  # offline: nobody to show it to

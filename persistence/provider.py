@@ -147,10 +147,11 @@ class PostgresApiKeys:
         )
         return None if row is None else (_api_key_of(row), _sealed_of(row))
 
-    async def list_usable_providers(self, user_id: UUID, *, now: datetime) -> frozenset[str]:
-        """The providers for which the user has a usable key."""
+    async def list_usable_providers(self, user_id: UUID | None, *, now: datetime) -> frozenset[str]:
+        """The providers for which the user, or without one anybody, has a usable key."""
+        query = select(api_keys.c.provider_id).where(_is_usable(now)).distinct()
         rows = await self._statements.rows(
-            select(api_keys.c.provider_id).where(api_keys.c.user_id == user_id, _is_usable(now)).distinct()
+            query if user_id is None else query.where(api_keys.c.user_id == user_id),
         )
         return frozenset(row["provider_id"] for row in rows)
 

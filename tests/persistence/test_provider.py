@@ -89,6 +89,7 @@ async def test_the_newest_usable_key_is_used(store: PostgresStore, engine: Async
         assert await tx.api_keys.find_usable(ada.id, "openai", api_endpoint=None, now=at) == (newer, _sealed(newer))
         assert await tx.api_keys.find_usable(ada.id, "anthropic", api_endpoint=None, now=at) is None
         assert await tx.api_keys.list_usable_providers(ada.id, now=at) == {"openai", "deepseek"}
+        assert await tx.api_keys.list_usable_providers(None, now=at) == {"openai", "deepseek", "anthropic"}
         listed = await tx.api_keys.list_of(ada.id)
 
     assert [key.id for key in listed] == [key.id for key in (inactive, expired, newer, elsewhere, oldest)]
