@@ -7,7 +7,20 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, RowMapping, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Subquery,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from domain.generation import Failure, GenerationStatus
 from domain.notion import NotionParent, NotionParentKind
@@ -25,6 +38,7 @@ _WITH_PAGE: Final = select(
 _IS_PENDING: Final = has_status(publications.c.status, PublicationStatus.PENDING)
 _IS_PUBLISHING: Final = has_status(publications.c.status, PublicationStatus.PUBLISHING)
 _IS_PUBLISHED: Final = has_status(publications.c.status, PublicationStatus.PUBLISHED)
+_ORDER: Final = (publications.c.next_attempt_at, publications.c.id)
 _MAX_STEPS: Final = 100
 _NO_FAILURE: Final = failure_values(None)
 
@@ -170,45 +184,12 @@ class PostgresPublications:
         # fail the second. What follows is a statement of its own, so that it sees what the lock was waited for.
         if not await self._statements.rows(AdvisoryLock.PUBLICATION_CLAIM.taken().where(exists().where(is_due))):
             return ()
-        at_work = publications.alias("at_work")
-        lane_is_busy = exists().where(
-            _lane(at_work) == _lane(publications), has_status(at_work.c.status, PublicationStatus.PUBLISHING)
-        )
-        at_work_of_user = (
-            select(func.count())
-            .where(
-                at_work.c.user_id == publications.c.user_id,
-                has_status(at_work.c.status, PublicationStatus.PUBLISHING),
-            )
-            .scalar_subquery()
-        )
-        order = (publications.c.next_attempt_at, publications.c.id)
-        first = (
-            select(
-                publications.c.id,
-                publications.c.user_id,
-                publications.c.next_attempt_at,
-                at_work_of_user.label("at_work"),
-                func.row_number().over(partition_by=_lane(publications), order_by=order).label("place"),
-            )
-            .join_from(publications, content_history, content_history.c.id == publications.c.generation_id)
-            .where(
-                is_due,
-                or_(_IS_PUBLISHING, ~lane_is_busy),
-                has_status(content_history.c.status, GenerationStatus.SUCCEEDED),
-            )
-            .subquery("first")
-        )
-        # Between users in turn, whoever has fewest at work first; so nobody's hundreds keep others waiting.
-        turn = first.c.at_work + func.row_number().over(
-            partition_by=first.c.user_id, order_by=(first.c.next_attempt_at, first.c.id)
-        )
-        due = select(first.c.id, turn.label("turn")).where(first.c.place == 1).subquery("due")
+        due = _turns(is_due)
         picked = (
             select(publications.c.id)
             .join_from(publications, due, due.c.id == publications.c.id)
             .where(is_due)
-            .order_by(due.c.turn, *order)
+            .order_by(due.c.turn, *_ORDER)
             .limit(size)
             .with_for_update(of=publications, skip_locked=True)
             .cte("picked")
@@ -227,9 +208,7 @@ class PostgresPublications:
         if not claimed:
             return ()
         rows = await self._statements.rows(
-            _WITH_PAGE.where(is_one_of(publications.c.id, [row["id"] for row in claimed])).order_by(
-                publications.c.next_attempt_at, publications.c.id
-            )
+            _WITH_PAGE.where(is_one_of(publications.c.id, [row["id"] for row in claimed])).order_by(*_ORDER)
         )
         return tuple(_publication_of(row) for row in rows)
 
@@ -362,6 +341,48 @@ class PostgresPublications:
 def _lane(table: FromClause) -> ColumnElement[str]:
     """What a publication writes to; rows of an earlier release do not say."""
     return func.coalesce(table.c.lane, table.c.parent_id)
+
+
+def _turns(is_due: ColumnElement[bool]) -> Subquery:
+    """What may be written now, one of each lane, by id; and the turn in which it is.
+
+    Neither of a lane nor of all the work does anybody's queue of hundreds keep others waiting.
+    """
+    at_work = publications.alias("at_work")
+    is_at_work = has_status(at_work.c.status, PublicationStatus.PUBLISHING)
+    lane_is_busy = exists().where(_lane(at_work) == _lane(publications), is_at_work)
+    first = (
+        select(
+            *(publications.c[name] for name in ("id", "user_id", "parent_id", "next_attempt_at")),
+            _lane(publications).label("lane"),
+            func.row_number()
+            .over(partition_by=(_lane(publications), publications.c.user_id), order_by=_ORDER)
+            .label("place"),
+        )
+        .join_from(publications, content_history, content_history.c.id == publications.c.generation_id)
+        .where(
+            is_due,
+            or_(_IS_PUBLISHING, ~lane_is_busy),
+            has_status(content_history.c.status, GenerationStatus.SUCCEEDED),
+        )
+        .subquery("first")
+    )
+    # In a lane it is the turn of whoever has written under the parent longest ago, or never.
+    served = publications.alias("served")
+    last_served = (
+        select(func.max(served.c.requested_at))
+        .where(served.c.user_id == first.c.user_id, served.c.parent_id == first.c.parent_id)
+        .scalar_subquery()
+    )
+    in_order = (first.c.next_attempt_at, first.c.id)
+    lane_place = func.row_number().over(partition_by=first.c.lane, order_by=(last_served.nulls_first(), *in_order))
+    next_ = select(first, lane_place.label("lane_place")).where(first.c.place == 1).subquery("next")
+    # Between users in turn, whoever has fewest at work first.
+    at_work_of_user = select(func.count()).where(at_work.c.user_id == next_.c.user_id, is_at_work).scalar_subquery()
+    turn = at_work_of_user + func.row_number().over(
+        partition_by=next_.c.user_id, order_by=(next_.c.next_attempt_at, next_.c.id)
+    )
+    return select(next_.c.id, turn.label("turn")).where(next_.c.lane_place == 1).subquery("due")
 
 
 def _is_held(publication_id: UUID, fence: int) -> ColumnElement[bool]:

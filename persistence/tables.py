@@ -649,6 +649,8 @@ publications: Final = Table(
         postgresql_where=text("status = 'PUBLISHING'"),
     ),
     Index("ix_publications_lane", "lane", postgresql_where=text("completed_at IS NULL")),
+    # When somebody has last written under a parent.
+    Index("ix_publications_requested", "user_id", "parent_id", "requested_at"),
     Index("ix_publications_published", "user_id", "generation_id", postgresql_where=text("status = 'PUBLISHED'")),
 )
 

@@ -320,7 +320,7 @@ def _queries(filled: Filled) -> dict[str, tuple[Callable[[PostgresTransaction], 
         "spending": (lambda tx: tx.budgets.find_spending(me, at=NOW), {"pk_budget_periods"}),
         "outbox": (
             lambda tx: tx.publications.claim(size=5, now=NOW, lease_until=LEASE_UNTIL),
-            {"ix_publications_due", "uq_publications_writing"},
+            {"ix_publications_due", "uq_publications_writing", "ix_publications_requested"},
         ),
         "publications": (
             lambda tx: tx.publications.list_by_generation([filled.ended]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -295,6 +297,31 @@ async def test_users_take_turns(store: PostgresStore, ada: User, bob: User) -> N
     assert [each.user_id for each in first] == [ada.id]
     assert {each.user_id for each in second} == {ada.id, bob.id}
     assert {each.user_id for each in third} == {ada.id, bob.id}
+
+
+async def test_users_take_turns_under_one_parent(store: PostgresStore, ada: User, bob: User) -> None:
+    for _ in range(10):
+        queued = replace(new_publication(await add_finished(store, ada)), next_attempt_at=NOW - timedelta(hours=1))
+        async with store.begin() as tx:
+            await tx.publications.add(queued)
+    for _ in range(3):
+        await add_publication(store, await add_finished(store, bob))
+
+    order = [await _written(store, at=NOW + timedelta(seconds=number)) for number in range(13)]
+
+    assert order[:6] == [ada.id, bob.id] * 3
+    assert order[6:] == [ada.id] * 7
+
+
+async def _written(store: PostgresStore, *, at: datetime) -> UUID:
+    """The next page of the only parent is made; answers whose it is."""
+    (claimed,) = await claim_publications(store, now=at)
+    page = new_page(claimed, page_id=f"page-of-{claimed.id}")
+    async with store.begin() as tx:
+        await tx.publications.record_intent(claimed.id, fence=claimed.fence, now=at)
+        await tx.publications.record_page(claimed.id, fence=claimed.fence, page=page)
+        await tx.publications.complete(claimed.id, fence=claimed.fence, degraded=(), now=at)
+    return claimed.user_id
 
 
 async def test_a_page_that_exists_leaves_its_parent_to_others(store: PostgresStore, ada: User) -> None:
