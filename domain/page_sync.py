@@ -213,7 +213,10 @@ class TrackedPages(Protocol):
         """Published pages that are due, a few of each user's; nobody else gets them before `claimed_until`."""
 
     async def ask_for_looks(self, notion_ids: Collection[str], *, now: datetime) -> int:
-        """Makes the pages with these ids in Notion, and those right under them, due; answers how many there are."""
+        """Makes the pages with these ids in Notion, and those right under them, due; answers how many there are.
+
+        Those with these ids are read in any case.
+        """
 
     async def find_text(self, page_row_id: UUID) -> tuple[int, str] | None:
         """The version of a page that counts here, by its number, and what it says; None when none is kept yet."""

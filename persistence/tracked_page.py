@@ -139,10 +139,16 @@ class PostgresTrackedPages:
         return tuple(map(_tracked_of, rows))
 
     async def ask_for_looks(self, notion_ids: Collection[str], *, now: datetime) -> int:
-        """Makes the pages with these ids in Notion, and those right under them, due; answers how many there are."""
-        is_meant = or_(is_one_of(notion_pages.c.page_id, notion_ids), is_one_of(notion_pages.c.parent_id, notion_ids))
+        """Makes the pages with these ids in Notion, and those right under them, due; answers how many there are.
+
+        Those with these ids are read in any case.
+        """
+        is_named = is_one_of(notion_pages.c.page_id, notion_ids)
+        is_meant = or_(is_named, is_one_of(notion_pages.c.parent_id, notion_ids))
+        # What a page right under another says has not changed with that: the time of its last edit tells.
+        edited_at = case((is_named, None), else_=notion_pages.c.edited_at)
         return await self._statements.change(
-            update(notion_pages).where(is_meant).values(next_look_at=now, edited_at=None)
+            update(notion_pages).where(is_meant).values(next_look_at=now, edited_at=edited_at)
         )
 
     async def find_text(self, page_row_id: UUID) -> tuple[int, str] | None:

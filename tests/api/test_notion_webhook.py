@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.api.assistant import everything_in
 from tests.api.test_page_sync import Scene, scene, until_state
 from tests.standins.notion_hand import paragraph
 from tests.standins.notion_webhooks import Subscription, signature, subscribe
+from tests.waiting import until
 
 
 def webhooks_of(it: Scene) -> NotionWebhookService:
@@ -56,6 +58,27 @@ async def test_what_happens_to_a_page_is_noticed_at_once(database_url: str) -> N
         it.hand.restore(it.parent)
         await subscription.send(it.ada.http, subscription.event("page.undeleted", it.node))
         await until_state(it, "CHANGED_IN_NOTION")
+
+
+async def test_what_happens_above_a_page_has_it_looked_at_and_not_read(database_url: str) -> None:
+    async with subscribed(database_url) as (it, subscription):
+        it.node.edited_at -= timedelta(hours=1)
+        before = await it.sync()
+        it.notion.requests.clear()
+        await subscription.send(it.ada.http, subscription.event("page.content_updated", it.parent))
+        await until(partial(_is_seen_since, it, before["lastSyncAt"]))
+        assert [(each.method, each.path) for each in it.notion.requests] == [("GET", f"/v1/pages/{it.node.id}")]
+
+        await subscription.send(it.ada.http, subscription.event("page.content_updated", it.node))
+        await until(partial(_is_read, it))
+
+
+async def _is_seen_since(it: Scene, moment: str) -> bool:
+    return bool((await it.page())["lastSyncAt"] != moment)
+
+
+def _is_read(it: Scene) -> bool:
+    return f"/v1/blocks/{it.node.id}/children" in {each.path for each in it.notion.requests}
 
 
 async def test_what_is_not_to_be_believed_changes_nothing(database_url: str) -> None:

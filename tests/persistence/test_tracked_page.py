@@ -100,6 +100,20 @@ async def test_whoever_asks_meanwhile_is_not_forgotten(store: PostgresStore, ada
     assert found.next_look_at == MUCH_LATER + timedelta(days=1)
 
 
+async def test_only_a_page_that_is_named_itself_is_read_anew(store: PostgresStore, ada: User) -> None:
+    page = await published(store, ada, "a")
+    for named, edited_at in (("parent-of-a", NOW), ("a", None)):
+        async with store.begin() as tx:
+            held = await tx.tracked_pages.hold(page.id)
+            assert held is not None
+            await tx.tracked_pages.put(replace(held, edited_at=NOW, read_at=NOW, next_look_at=MUCH_LATER))
+        await due(store, named)
+        async with store.begin() as tx:
+            found = await tx.tracked_pages.find(ada.id, page.id)
+        assert found is not None
+        assert (found.next_look_at, found.edited_at) == (NOW, edited_at)
+
+
 async def test_what_is_put_is_found(store: PostgresStore, ada: User, bob: User) -> None:
     page = await published(store, ada, "a")
     async with store.begin() as tx:
