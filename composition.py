@@ -226,12 +226,13 @@ async def assistant(
         if oauth is not None:
             stack.push_async_callback(oauth.aclose)
         connections = NotionService(store=store, notion=notion, oauth=oauth, cipher=cipher, clock=utc_now, new_id=uuid7)
+        image_hosts = frozenset(config.notion_image_hosts)
         watcher = PageWatcher(
             store=store,
             notion=notion.in_background(),
             notion_for_people=notion,
             connections=connections,
-            fingerprint=expected_fingerprint,
+            fingerprint=partial(expected_fingerprint, image_hosts=image_hosts),
             clock=utc_now,
             new_id=uuid7,
             interval=timedelta(seconds=config.notion_look_seconds),
@@ -241,7 +242,7 @@ async def assistant(
             notion=notion.in_background(),
             connections=connections,
             keeper=watcher,
-            parse=parse,
+            parse=partial(parse, image_hosts=image_hosts),
             logs=logs,
             telemetry=metrics,
             clock=utc_now,
@@ -254,7 +255,7 @@ async def assistant(
         drafter = PublicationDrafter(
             notion=notion,
             connections=connections,
-            parse=parse,
+            parse=partial(parse, image_hosts=image_hosts),
             reference_of=partial(ids.encode, ids.NodeType.GENERATION),
         )
         publications = PublicationService(

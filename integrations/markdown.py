@@ -54,8 +54,9 @@ _CLOSED_BY_THE_NEXT: Final = {Role.ITEM: Role.LIST, Role.CELL: Role.TABLE, Role.
 def parse(markdown: str, *, image_hosts: frozenset[str] = frozenset()) -> Document:
     """The document that a Markdown text describes: CommonMark, GitHub's extensions, mathematics, front matter, HTML.
 
-    `image_hosts` are the hosts, in lower case, from which images may be loaded; all others become links. Pure and
-    about linear in time, but a megabyte takes the better part of a second: call it in a thread.
+    `image_hosts` are the hosts, in lower case, from which images may be loaded, `*.example.org` being all below
+    example.org; all other images become links. Pure and about linear in time, but a megabyte takes the better part of
+    a second: call it in a thread.
     """
     return _Parser(image_hosts).document(markdown)
 

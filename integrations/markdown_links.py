@@ -25,7 +25,11 @@ def is_web_address(address: str) -> bool:
 
 def is_image_address(address: str, *, hosts: frozenset[str]) -> bool:
     """Whether a page may load a image from there: loading tells that host who reads the page, and when."""
-    return is_web_address(address) and urlsplit(address).hostname in hosts
+    if not hosts or not is_web_address(address):
+        return False
+    host = urlsplit(address).hostname or ""
+    labels = host.split(".")
+    return host in hosts or any(f"*.{'.'.join(labels[start:])}" in hosts for start in range(1, len(labels)))
 
 
 def shown_address(address: str) -> str:

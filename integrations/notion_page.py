@@ -70,9 +70,13 @@ def content_of(blocks: Iterable[Json], *, bot_id: str) -> PageContent:
         )
 
 
-def expected_fingerprint(markdown: str) -> bytes:
-    """The fingerprint of a page that was made of this Markdown; see the port Fingerprinter."""
-    return _fingerprint(read_document(map(_listed, to_notion(parse(markdown)))))
+def expected_fingerprint(markdown: str, *, image_hosts: frozenset[str] = frozenset()) -> bytes:
+    """The fingerprint of a page that was made of this Markdown; see the port Fingerprinter.
+
+    `image_hosts` as those that the page was made with, see parse().
+    """
+    document = parse(markdown, image_hosts=image_hosts)
+    return _fingerprint(read_document(map(_listed, to_notion(document))))
 
 
 def _fingerprint(document: Document) -> bytes:

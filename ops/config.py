@@ -43,6 +43,8 @@ _REDIS_OPTIONS: Final = frozenset({"db", "username", "password"})
 _REDIS_TLS_OPTIONS: Final = frozenset(
     {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
+# Of the hosts below one, which must not be as much as all of a top-level domain.
+_IMAGE_HOST: Final = re.compile(r"(?:[a-z0-9_-]{1,63}|(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+)")
 
 
 class ConfigError(Exception):
@@ -186,6 +188,15 @@ def _as_private_endpoints(value: object) -> object:
     return entries
 
 
+def _as_image_hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    hosts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+    if not all(_IMAGE_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("a comma-separated list of host names such as images.example.org, *.example.org")
+    return hosts
+
+
 def _as_database_url(value: object) -> object:
     """Turns a libpq address into the form of SQLAlchemy's asyncpg dialect, which knows only some of its options."""
     if not isinstance(value, str):
@@ -306,6 +317,11 @@ class Config(BaseModel):
     notion_base_url: _BaseUrl = Field("https://api.notion.com", description="Where Notion's API is.")
     notion_look_seconds: Annotated[int, Ge(60), Le(86_400)] = Field(
         900, description="How soon, at most, a published page is compared with Notion again; quiet ones later."
+    )
+    notion_image_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_as_image_hosts)] = Field(
+        (),
+        description="Hosts, separated by commas, whose images may be shown on pages; `*.example.org` is all below it. "
+        "Other images become links, for loading one tells its host who reads.",
     )
     notion_oauth_client_id: Annotated[str, BeforeValidator(_as_client_id)] | None = Field(
         None,

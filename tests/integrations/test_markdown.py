@@ -162,6 +162,25 @@ def test_an_image_from_an_allowed_host_is_loaded(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "is_loaded"),
+    [
+        ("img.example", True),
+        ("a.cdn.example", True),
+        ("b.A.cdn.example:8080", True),
+        ("cdn.example", False),
+        ("a.img.example", False),
+        ("acdn.example", False),
+        ("a.cdn.example.evil.example", False),
+        ("a.cdn.example.", False),
+        ("*.cdn.example", False),
+    ],
+)
+def test_all_hosts_below_one_may_be_allowed(host: str, is_loaded: bool) -> None:
+    document = parse(f"![alt](https://{host}/a.png)", image_hosts=frozenset({"img.example", "*.cdn.example"}))
+    assert [block.kind for block in to_notion(document)] == ["image" if is_loaded else "paragraph"]
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "javascript:alert(1)",

@@ -81,6 +81,35 @@ def test_cookies_need_an_address_that_browsers_keep_them_for(monkeypatch: pytest
     assert not _read(monkeypatch, COOKIE_SESSIONS="", PUBLIC_URL="http://ai.internal").cookie_sessions
 
 
+def test_hosts_of_images_are_taken_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = "Images.Example.org , *.cdn.example.org,localhost, 192.0.2.7,"
+    expected = ("images.example.org", "*.cdn.example.org", "localhost", "192.0.2.7")
+    assert _read(monkeypatch, NOTION_IMAGE_HOSTS=hosts).notion_image_hosts == expected
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "https://a.example",
+        "a.example:443",
+        "a.example/x",
+        "*",
+        "*.org",
+        "a.*.org",
+        "*a.org",
+        ".a.org",
+        "a b",
+        "bücher.example",
+    ],
+)
+def test_what_is_no_host_of_images_is_told(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    (sentence,) = _sentences(monkeypatch, NOTION_IMAGE_HOSTS=f"good.example,{hosts}")
+    assert sentence == (
+        f'NOTION_IMAGE_HOSTS is "good.example,{hosts}": expected a comma-separated list of host names such as '
+        "images.example.org, *.example.org."
+    )
+
+
 def test_it_cannot_be_changed() -> None:
     config = Config()
     with pytest.raises(ValidationError):
