@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from domain.document import ADDRESS_UNITS, utf16_units
 from domain.errors import InvalidInput
@@ -18,6 +19,12 @@ from integrations.notion_text import cut
 
 _SHORT_CHARS: Final = 100
 _WEB_ADDRESS: Final = re.compile(r"https?://\S+", re.IGNORECASE)
+# Of all that ISO 8601 allows (weeks, days of the year, no hyphens) what Notion's documentation shows.
+_TIME: Final = r"T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
+_DATE: Final = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:{_TIME}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
+_IN_ZONE: Final = re.compile(rf"[0-9-]{{10}}{_TIME}")
+# Not what only the files of some machines have, such as posix/Europe/London and localtime.
+_ZONE: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
 
 
 def property_values(parent: NotionParent, properties: Mapping[str, object], *, may_add_options: bool = True) -> Json:
@@ -106,18 +113,38 @@ def _date(value: object) -> Json:
     said = {"start": value} if isinstance(value, str) else value
     if not isinstance(said, dict) or "start" not in said or said.keys() - {"start", "end", "time_zone"}:
         raise _Unfit("a date such as 2026-07-04 or 2026-07-04T09:00:00Z, or an object with start and end")
-    for key in ("start", "end"):
-        moment = said.get(key)
-        if moment is None and key == "end":
-            continue
-        try:
-            datetime.fromisoformat(moment if isinstance(moment, str) else "")
-        except ValueError:
-            raise _Unfit("a date such as 2026-07-04 or 2026-07-04T09:00:00Z") from None
-    zone = said.get("time_zone")
-    if zone is not None and not isinstance(zone, str):
-        raise _Unfit("the name of a time zone, such as Europe/London, in time_zone")
+    start, end, zone = _moment(said["start"]), said.get("end"), said.get("time_zone")
+    if end is not None:
+        last = _moment(end)
+        if ("T" in end) is not ("T" in said["start"]):
+            raise _Unfit("a start and an end that both have a time, or neither")
+        if last < start:
+            raise _Unfit("an end that is not before its start")
+    if zone is not None:
+        _check_zone(zone)
+        if not all(_IN_ZONE.fullmatch(each) for each in (said["start"], end) if each is not None):
+            raise _Unfit("times without an offset, such as 2026-07-04T09:00:00, if there is a time_zone")
     return said
+
+
+def _moment(value: object) -> datetime:
+    """What a date says, for comparing; Notion, too, takes a time without an offset for one of UTC."""
+    try:
+        if not isinstance(value, str) or not _DATE.fullmatch(value):
+            raise ValueError
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise _Unfit("a date such as 2026-07-04 or 2026-07-04T09:00:00Z") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _check_zone(name: object) -> None:
+    try:
+        if not isinstance(name, str) or not _ZONE.fullmatch(name):
+            raise ValueError
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _Unfit("the name of a time zone, such as Europe/London, in time_zone") from None
 
 
 def _short(what: str, *, units: int = _SHORT_CHARS) -> Callable[[object], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import available_timezones
 
 from tests.standins import notion_errors as errors
 from tests.standins import notion_rules as rules
@@ -41,6 +42,8 @@ _EMPTY: JSON = {
     "unique_id": {"prefix": None, "number": 1},
     "button": {},
 }
+# By their lengths, without fraction and offset.
+_FORMS = {10: "%Y-%m-%d", 16: "%Y-%m-%dT%H:%M", 19: "%Y-%m-%dT%H:%M:%S"}
 _COLORS = ("gray", "brown", "orange", "yellow", "green", "blue", "purple", "pink", "red")
 
 
@@ -105,8 +108,7 @@ def _stored_value(kind: str, value: object, definition: JSON) -> object:
         case "multi_select", list():
             return [_chosen(kind, option, definition) for option in value]
         case "date", dict():
-            for key in ("start", "end"):
-                _check_date(value.get(key), f"body.properties.{definition['name']}.date.{key}")
+            _check_date(value, f"body.properties.{definition['name']}.date")
             return stored_date(value)
         case "people", list():
             return [{"object": "user", "id": person["id"]} for person in value]
@@ -132,14 +134,37 @@ def _option(name: str, place: int) -> JSON:
     return {"id": f"o{place:03d}", "name": name, "color": _COLORS[place % len(_COLORS)], "description": None}
 
 
-def _check_date(value: object, where: str) -> None:
-    if value is None:
+def _check_date(said: JSON, where: str) -> None:
+    """As documented: ISO 8601 with hyphens and colons, in order, and a time zone of IANA's instead of offsets."""
+    texts = [said[key] for key in ("start", "end") if said.get(key) is not None]
+    moments = [_moment(str(text), where) for text in texts]
+    if moments != sorted(moments) or len({"T" in text for text in texts}) > 1:
+        raise errors.invalid_body(f"{where}.end should be after {where}.start and like it.")
+    zone = said.get("time_zone")
+    if zone is None:
         return
+    if zone not in available_timezones():
+        raise errors.invalid_body(f"{where}.time_zone should be a valid time zone, instead was {errors.shown(zone)}.")
+    if not all("T" in text and text[-1] != "Z" and text[-6] not in "+-" for text in texts):
+        raise errors.invalid_body(f"{where} should have times without UTC offsets when it has a time zone.")
+
+
+def _moment(text: str, where: str) -> datetime:
+    """Without an offset it is one of UTC."""
+    bare, offset = text, "+00:00"
+    if "T" in text and text.endswith("Z"):
+        bare = text[:-1]
+    elif "T" in text and text[-6:-5] in ("+", "-") and text[-3] == ":":
+        bare, offset = text[:-6], text[-6:]
+    whole, dot, fraction = bare.partition(".")
+    form = _FORMS.get(len(whole))
     try:
-        datetime.fromisoformat(str(value))
+        if form is None or not text.isascii() or (dot and (len(whole) < max(_FORMS) or not fraction.isdecimal())):
+            raise ValueError
+        return datetime.strptime(whole + offset, f"{form}%z")
     except ValueError:
         raise errors.invalid_body(
-            f"{where} should be a valid ISO 8601 date string, instead was {errors.shown(value)}."
+            f"{where}.start should be a valid ISO 8601 date string, instead was {errors.shown(text)}."
         ) from None
 
 
