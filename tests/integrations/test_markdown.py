@@ -200,6 +200,56 @@ def test_other_schemes_become_text_that_can_be_read(address: str) -> None:
         assert address.removeprefix("mailto:") in requests
 
 
+_UNPARSABLE = [
+    "http://a.example:65536/",
+    "http://a.example:99999/x",
+    "http://256.1.1.1/",
+    "http://1.2.3.400:8080/x",
+    "http://1.2.3/",
+    "http://1.2.3.4.5/",
+    "http://a.example.1/",
+    "http://99999999999/",
+    "http://0x.1/",
+    "http://a.0x/",
+    "http://a.0xfg.0xF./",
+    "http://[1:2]/",
+    "http://[::1.2.3]/",
+    "https://xn--/",
+    "https://www.xn--a-/",
+    "https://xn--999999999.example/",
+]
+_PARSABLE = [
+    "http://a.example:65535/",
+    "http://a.example:0/",
+    "http://1.2.3.4/",
+    "http://1.2.3.4.:8080?x",
+    "http://a.1.example/",
+    "http://a.example1#y",
+    "http://a.0xfg/",
+    "http://localhost",
+    "http://[::1]:8080/",
+    "http://[1:2::ffff:1.2.3.4]/",
+    "https://xn--bcher-kva.example/",
+    "https://www.XN--n3h.example/",
+]
+
+
+@pytest.mark.parametrize("address", _UNPARSABLE)
+def test_an_address_that_no_parser_takes_becomes_text(address: str) -> None:
+    for markdown in (f"[click]({address})", f'<a href="{address}">click</a>', f"![click]({address})"):
+        document = parse(markdown)
+        (block,) = to_notion(document)
+        assert "".join(block_texts([block])).strip() == f"click ({address})"
+        assert '"link"' not in json.dumps(block.request)
+        assert document.degraded
+
+
+@pytest.mark.parametrize("address", _PARSABLE)
+def test_an_address_that_parsers_take_is_a_link(address: str) -> None:
+    (block,) = to_notion(parse(f"[click]({address})"))
+    assert block.payload["paragraph"]["rich_text"][0]["text"]["link"]["url"].lower() == address.lower()
+
+
 # --- sizes
 
 

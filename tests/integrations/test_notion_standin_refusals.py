@@ -76,6 +76,10 @@ async def test_refuses_content_in_notions_words(
         pytest.param([paragraph("x", children=[paragraph("y")] * 99)] * 11, id="1000 blocks a request"),
         pytest.param([paragraph("x" * 1990)] * 100 * 3, id="500 KB a request"),
         pytest.param([{"bookmark": {"url": "https://example.com/" + "x" * 2000}}], id="url"),
+        *(
+            pytest.param([{"bookmark": {"url": f"https://{host}/"}}], id=host)
+            for host in ("a.example:65536", "256.1.1.1", "1.2.3.4.5", "a.0xg.0x", "[1:2]", "xn--a-.example")
+        ),
         pytest.param([{"table": {"table_width": 1, "children": []}}], id="a table without rows"),
         pytest.param([{"column_list": {"children": [{"column": {"children": []}}]}}], id="one column"),
         pytest.param([paragraph("x", children=[EVERY_BLOCK[-1]])], id="columns below the top"),

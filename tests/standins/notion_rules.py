@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -98,13 +100,20 @@ def check_rich_text(items: list[JSON]) -> None:
 
 
 def is_web_address(url: str) -> bool:
-    """Whether Notion takes the link: http or https with a host, at most 2000 long, no blanks."""
+    """Whether Notion takes the link: http or https with a host that there can be, at most 2000 long, no blanks."""
     if utf16_length(url) > URL_LENGTH or any(character.isspace() for character in url):
         return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
+        labels = (parts.hostname or "").removesuffix(".").split(".")
+        if re.fullmatch("[0-9]+|0x[0-9a-f]*", labels[-1]):
+            socket.inet_aton(".".join(labels))
+        for label in labels:
+            if label.startswith("xn--"):
+                label.encode().decode("idna")
+        # Asking for the port is what checks it.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except (ValueError, OSError):
         return False
 
 
