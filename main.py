@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from getpass import getpass
 from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -40,6 +41,7 @@ from ops.logging import configure_logging
 from ops.production import ensure_fit
 from ops.secrets_file import add_key
 from persistence.engine import create_engine
+from persistence.faults import DatabaseUnavailable
 from persistence.migrate import upgrade
 from persistence.store import PostgresStore
 from schema.root import export_sdl
@@ -300,7 +302,10 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         config = load_config()
-        configure_logging(level=config.log_level, log_format=config.log_format)
+    except ConfigError as error:
+        return _fail(error.sentences)
+    configure_logging(level=config.log_level, log_format=config.log_format)
+    try:
         match chosen.command:
             case "migrate":
                 return run(lambda _: _migrate(config))
@@ -324,28 +329,44 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 return run(lambda lifecycle: _serve(config, lifecycle))
     except Exception as error:
-        sentences = _sentences_of(error)
+        sentences = _sentences_of(error, config)
         if not sentences:
             raise
-        for sentence in sentences:
-            print(sentence, file=sys.stderr)  # noqa: T201  (the command line's own output)
-        return 2
+        return _fail(sentences)
 
 
-def _sentences_of(error: Exception) -> list[str]:
+def _fail(sentences: Sequence[str]) -> int:
+    """Tells the person at the terminal what is wrong; the process's exit code."""
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)  # noqa: T201  (the command line's own output)
+    return 2
+
+
+def _sentences_of(error: Exception, config: Config) -> list[str]:
     """What is wrong, when it is something that the operator can put right; nothing for a fault of the program."""
     match error:
         case ConfigError():
             return list(error.sentences)
         case StartupError():
             return [str(error)]
+        case DatabaseUnavailable():
+            return [f"{_database_of(config)}. {error.message}"]
         case AssistantError():
             return [error.message]
         case ExceptionGroup():
-            parts = [_sentences_of(each) for each in error.exceptions]
+            parts = [_sentences_of(each, config) for each in error.exceptions]
             return [sentence for part in parts for sentence in part] if all(parts) else []
         case _:
             return []
+
+
+def _database_of(config: Config) -> str:
+    """A sentence on which database is meant, without its user and password."""
+    if config.database_url is None:
+        return f"The database is in {config.data_dir / 'postgres'}"
+    address = urlsplit(config.database_url.reveal())
+    servers = [address.netloc.rpartition("@")[2], *parse_qs(address.query).get("host", ())]
+    return f"DATABASE_URL names the database {unquote(address.path[1:])} at {', '.join(filter(None, servers))}"
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from domain.errors import Conflict, Unavailable
 
 _AWAY: Final = "The database cannot be reached at the moment; try again soon."
 _BUSY: Final = "The database is too busy at the moment; try again soon."
+_DAMAGED: Final = "Files of the database are damaged; the operator has to look."
 _RETRY_AFTER_SECONDS: Final = 2
 
 # By SQLSTATE, or by its class, the first two characters (PostgreSQL's documentation, appendix A).
-_UNAVAILABLE: Final[Mapping[str, str]] = {
+UNAVAILABLE: Final[Mapping[str, str]] = {
     "08": _AWAY,
     "25006": "The database is read-only at the moment; try again soon.",
     "25P03": _BUSY,
@@ -31,6 +32,8 @@ _UNAVAILABLE: Final[Mapping[str, str]] = {
     "57": _AWAY,
     "57014": _BUSY,
     "58": "The database's disk fails; the operator has to look.",
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
 }
 
 _CONFLICTS: Final[Mapping[str, tuple[str, tuple[str, ...] | None]]] = {
@@ -44,6 +47,10 @@ _CONFLICTS: Final[Mapping[str, tuple[str, tuple[str, ...] | None]]] = {
 }
 
 
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be used now; whoever operates the server is told which one it is."""
+
+
 class DatabaseFault(Exception):
     """The database refused what it should have taken.
 
@@ -52,32 +59,35 @@ class DatabaseFault(Exception):
 
 
 @contextmanager
-def translated_faults() -> Iterator[None]:
-    """Raises Unavailable, Conflict or DatabaseFault in place of what SQLAlchemy and the driver raise."""
+def translated_faults(sentences: Mapping[str, str] = UNAVAILABLE) -> Iterator[None]:
+    """Raises Unavailable, Conflict or DatabaseFault in place of what SQLAlchemy and the driver raise.
+
+    `sentences`, by SQLSTATE or its class, are those of Unavailable: all of UNAVAILABLE at least, in whatever words.
+    """
     try:
         yield
     except OSError as error:
         # A connection that cannot be made or breaks, and the driver's own deadline, come as they are.
-        raise _unavailable(_AWAY) from error
+        raise _unavailable(sentences["08"]) from error
     except PoolTimeoutError as error:
-        raise _unavailable(_BUSY) from error
+        raise _unavailable(sentences["53300"]) from error
     except SQLAlchemyError as error:
-        raise _translation(error) from None
+        raise _translation(error, sentences) from None
 
 
-def _unavailable(sentence: str) -> Unavailable:
-    return Unavailable(sentence, retry_after_seconds=_RETRY_AFTER_SECONDS)
+def _unavailable(sentence: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(sentence, retry_after_seconds=_RETRY_AFTER_SECONDS)
 
 
-def _translation(error: SQLAlchemyError) -> Exception:
+def _translation(error: SQLAlchemyError, sentences: Mapping[str, str]) -> Exception:
     if isinstance(error, NotSupportedError):
         # "cached plan must not change result type": another instance has just migrated. The next try prepares anew.
         return _unavailable(_BUSY)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return _unavailable(_AWAY)
+        return _unavailable(sentences["08"])
     cause = _driver_error(error)
     sqlstate: str = getattr(cause, "sqlstate", None) or ""
-    if (sentence := _UNAVAILABLE.get(sqlstate) or _UNAVAILABLE.get(sqlstate[:2])) is not None:
+    if (sentence := sentences.get(sqlstate) or sentences.get(sqlstate[:2])) is not None:
         return _unavailable(sentence)
     constraint: str = getattr(cause, "constraint_name", None) or ""
     if constraint in _CONFLICTS:

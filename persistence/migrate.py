@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -17,12 +17,30 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.errors import Unavailable
 from persistence.engine import create_engine
-from persistence.faults import translated_faults
+from persistence.faults import UNAVAILABLE, DatabaseUnavailable, translated_faults
 
 _PROJECT: Final = Path(__file__).resolve().parent.parent
 _OLDEST_POSTGRESQL: Final = 14
+_DAMAGED: Final = "Its files are damaged: restore it from a backup."
+_FOREIGN: Final = "It holds tables that are not this server's: give it an empty database."
+# Whoever migrates is the operator, who learns what to do.
+_SENTENCES: Final[Mapping[str, str]] = {
+    **UNAVAILABLE,
+    "08": "It cannot be reached: see that it runs, and that its address is right.",
+    "28": "It refuses the sign-in: see that the user and the password are right.",
+    "3D": "It does not exist: create it, with the encoding UTF8.",
+    "42501": "It does not let its user make tables in the schema public: make that user its owner, or GRANT CREATE ON "
+    "SCHEMA public TO the user.",
+    "42710": _FOREIGN,
+    "42723": _FOREIGN,
+    "42P07": _FOREIGN,
+    "53": "It has run out of disk space or memory.",
+    "57": "It cannot be reached: it is starting or shutting down.",
+    "58": "Its disk fails, or has lost files: look at the disk, and restore it from a backup.",
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
+}
 # Alembic keeps what it is doing in a global variable.
 _ALEMBIC: Final = threading.Lock()
 
@@ -64,13 +82,13 @@ async def _run_on(url: str, action: Callable[[Connection], None]) -> None:
         lock_timeout_seconds=0,
     )
     try:
-        with translated_faults():
+        with translated_faults(_SENTENCES):
             async with engine.begin() as connection:
                 await connection.run_sync(_check_server)
                 await connection.run_sync(action)
     except CommandError as error:
         # Most often the database has been migrated by a newer version of the program.
-        raise Unavailable(f"This version of the program does not fit the database: {error}.") from error
+        raise DatabaseUnavailable(f"This version of the program does not fit the database: {error}.") from error
     finally:
         await engine.dispose()
 
@@ -82,12 +100,12 @@ def _config(connection: Connection | None = None) -> Config:
 def _check_server(connection: Connection) -> None:
     version = connection.scalar(text("SELECT current_setting('server_version_num')::int")) or 0
     if version // 10_000 < _OLDEST_POSTGRESQL:
-        raise Unavailable(
+        raise DatabaseUnavailable(
             f"PostgreSQL {_OLDEST_POSTGRESQL} or newer is needed, and this is {version // 10_000}.{version % 10_000}."
         )
     encoding = connection.scalar(text("SELECT current_setting('server_encoding')"))
     if encoding != "UTF8":
-        raise Unavailable(f"The database must have the encoding UTF8, and it has {encoding}.")
+        raise DatabaseUnavailable(f"The database must have the encoding UTF8, and it has {encoding}.")
 
 
 def _revisions(connection: Connection) -> frozenset[str]:

@@ -146,10 +146,23 @@ async def test_a_migration_that_fails_leaves_nothing(empty_database_url: str, en
         await connection.execute(text("CREATE TABLE publications (id int)"))
     before = await _catalog_of(engine)
 
-    with pytest.raises(Exception, match="SQLSTATE 42P07"):
+    with pytest.raises(Unavailable, match="holds tables that are not this server's: give it an empty database"):
         await asyncio.to_thread(upgrade, empty_database_url)
 
     assert await _catalog_of(engine) == before
+
+
+async def test_a_user_who_may_make_no_tables_is_told_with_the_cure(
+    empty_database_url: str, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE ROLE guest LOGIN"))
+    try:
+        with pytest.raises(Unavailable, match="GRANT CREATE ON SCHEMA public TO the user"):
+            await asyncio.to_thread(upgrade, empty_database_url.replace("//postgres@", "//guest@"))
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP ROLE guest"))
 
 
 async def test_an_unreachable_database_is_reported_as_such() -> None:

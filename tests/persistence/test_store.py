@@ -181,6 +181,13 @@ async def test_what_waits_too_long_is_unavailable(store: PostgresStore, impatien
             await connection.execute(text("SELECT pg_sleep(30)"))
 
 
+@pytest.mark.parametrize("sqlstate", ["XX001", "XX002"])
+async def test_damaged_files_are_nothing_that_a_client_has_done(engine: AsyncEngine, sqlstate: str) -> None:
+    async with engine.connect() as connection:
+        with pytest.raises(Unavailable, match="Files of the database are damaged"), translated_faults():
+            await connection.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$"))
+
+
 async def test_who_finds_no_free_connection_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(persistence.engine, "POOL_TIMEOUT_SECONDS", 0.1)
     engine = create_engine(database_url, pool_size=1)
