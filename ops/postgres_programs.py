@@ -69,7 +69,8 @@ def last_complaint(output: str) -> str:
     """The last line of a program's output that says what is wrong, without its time stamp."""
     lines = [line for line in output.splitlines() if re.search(r"\b(FATAL|PANIC|error|could not)\b", line)]
     text = lines[-1] if lines else output.strip().rpartition("\n")[2]
-    return re.sub(r"^.*?(FATAL|PANIC|error):\s+", "", text).strip().rstrip(".") or "it gave no reason"
+    # Without pg_control the complaint is the end of a longer sentence.
+    return re.sub(r"^.*?(FATAL|PANIC|error):\s+|^but ", "", text).strip().rstrip(".") or "it gave no reason"
 
 
 def _environment() -> dict[str, str]:

@@ -250,6 +250,13 @@ def test_a_damaged_database_is_told_with_postgresqls_own_reason(data_dir: Path) 
     assert processes_with(str(data_dir)) == []
 
 
+def test_a_database_that_has_lost_a_file_is_told_by_the_files_name(data_dir: Path) -> None:
+    _make(data_dir)
+    (data_dir / "postgres" / "global" / "pg_control").unlink()
+    with pytest.raises(StartupError, match=r"does not start: could not open file \S*pg_control\S* No such file"):
+        _started(data_dir)
+
+
 def test_a_folder_that_cannot_be_made_is_told(data_dir: Path) -> None:
     (data_dir / "file").write_text("")
     with pytest.raises(StartupError, match=r"cannot be made \(not a directory\): set DATA_DIR to another"):
