@@ -24,7 +24,7 @@ from domain.maintenance import Maintenance
 from domain.page import MAX_PAGE_SIZE, Page, PageRequest
 from domain.parameter_rules import check_parameters
 from domain.pricing import Pricing
-from domain.provider import Parameters
+from domain.provider import DEMO_PROVIDER_ID, Parameters
 from domain.provider_attempt import ProviderAttempt
 from domain.provider_catalog import Choice, ProviderCatalog
 from domain.publication import NO_ANSWER
@@ -315,13 +315,15 @@ class GenerationService:
         model: str | None,
         idempotency_key: str | None,
     ) -> Generation:
-        """Asks the same again, of the same model unless another is named, as its child. Raises like `start`."""
+        """Asks the same again, of the same model unless another is named, as its child. Raises like `start`.
+
+        What the demo has written is asked of whoever is asked first by now: the demo only stood in for them.
+        """
         original = await self.get(viewer, generation_id)
         transcript = (await self.transcripts(viewer, [generation_id]))[generation_id]
-        if provider_id is None and model is None:
-            provider_id, model = original.provider_id, original.model
-        elif provider_id is None or provider_id == original.provider_id:
+        if provider_id is None and original.provider_id != DEMO_PROVIDER_ID:
             provider_id = original.provider_id
+            model = original.model if model is None else model
         return await self.start(
             viewer,
             GenerateContent(

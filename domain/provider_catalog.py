@@ -311,6 +311,8 @@ class ProviderCatalog:
 
 
 def _missing_key(provider: Provider) -> str:
+    if provider.kind is ProviderKind.DEMO:
+        return "The demo writes only where no real provider has a key: choose another provider."
     if provider.kind is ProviderKind.COMPATIBLE:
         return f"There is no key for {provider.name}: add yours with addApiKey."
     return (

@@ -311,7 +311,8 @@ class Mutation:
         result="generation",
         access=GENERATE,
         rate=Rate.GENERATE,
-        description="Ask the same again, of the same model unless another is named.",
+        description="Ask the same again, of the same model unless another is named; what the demo wrote, of the model "
+        "that a new request would go to.",
     )
     cancel_generation = mutation(
         resolve_generation.cancel_generation,

@@ -65,6 +65,11 @@ mutation ($input: RegenerateInput!) {
   }
 }
 """
+ADD_KEY = """
+mutation ($input: AddApiKeyInput!) {
+  addApiKey(input: $input) { apiKey { id hint isActive provider { id name } } errors { message code field } }
+}
+"""
 DELETE = (
     "mutation ($input: IdsInput!) { deleteGenerations(input: $input) { deletedIds errors { message code field } } }"
 )
@@ -480,12 +485,7 @@ async def test_a_real_protocol_with_usage_cost_and_models(database_url: str) -> 
             assert "addApiKey" in by_id["openai"]["unavailableReason"]
             assert by_id["openai"]["models"]
             added = await ada.do(
-                """mutation ($input: AddApiKeyInput!) {
-                  addApiKey(input: $input) {
-                    apiKey { id hint isActive provider { id name } }
-                    errors { message code field }
-                  }
-                }""",
+                ADD_KEY,
                 input={"provider": "openai", "key": "sk-test-1234567890"},
             )
             assert added["apiKey"]["hint"] == "7890"
@@ -505,3 +505,33 @@ async def test_a_real_protocol_with_usage_cost_and_models(database_url: str) -> 
             openai.enqueue(Scenario(finish=Finish.LENGTH))
             cut_off = await generate(ada, "Hi")
             assert (cut_off["status"], cut_off["finishReason"]) == ("SUCCEEDED", "length")
+
+
+async def test_once_there_is_a_key_the_demo_makes_way(database_url: str) -> None:
+    openai = OpenAIStandin()
+    async with standin_running(openai) as base_url:
+        config = Config.model_validate({"openai_base_url": base_url})
+        async with product(database_url, config=config) as running:
+            ada = await running.person()
+            of_demo = await generate(ada, "Hi")
+            again = await ada.do(REGENERATE, input={"id": of_demo["id"]})
+            assert again["generation"]["provider"]["id"] == "demo"
+            await ada.do(ADD_KEY, input={"provider": "openai", "key": "sk-test-1234567890"})
+
+            by_others = await ada.do(REGENERATE, input={"id": of_demo["id"]})
+            assert by_others["generation"]["provider"]["id"] == "openai"
+            assert by_others["generation"]["parent"]["id"] == of_demo["id"]
+            named = await ada.do(
+                REGENERATE, input={"id": of_demo["id"], "model": by_others["generation"]["model"]["id"]}
+            )
+            assert named["generation"]["provider"]["id"] == "openai"
+
+            for document, wanted, field in (
+                (REGENERATE, {"id": of_demo["id"], "provider": "demo"}, ["provider"]),
+                (GENERATE, {"prompt": "Hi", "provider": "demo"}, ["provider"]),
+                (GENERATE, {"prompt": "Hi", "fallback": [{"provider": "demo"}]}, ["fallback", "0", "provider"]),
+            ):
+                refused = await ada.ask(document, input=wanted)
+                (payload,) = refused.values()
+                message = "The demo writes only where no real provider has a key: choose another provider."
+                assert payload["errors"] == [{"message": message, "code": "INVALID_INPUT", "field": ["input", *field]}]
