@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from annotated_types import Ge, Le
@@ -79,12 +79,10 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+def _in_any_case(kind: type[StrEnum]) -> BeforeValidator:
+    """Takes a member however it is written; what is none stays as it was found."""
+    members = {member.lower(): member for member in kind}
+    return BeforeValidator(lambda value: members.get(value.lower(), value) if isinstance(value, str) else value)
 
 
 def _as_key(value: object) -> object:
@@ -280,7 +278,7 @@ class Config(BaseModel):
         description="Addresses or networks of proxies, and of nobody else, whose X-Forwarded-For and -Proto are "
         "believed.",
     )
-    environment: Annotated[Environment, BeforeValidator(_lower)] = Field(
+    environment: Annotated[Environment, _in_any_case(Environment)] = Field(
         Environment.DEVELOPMENT, description="`development`, or `production`, which refuses weak configurations."
     )
 
@@ -390,7 +388,7 @@ class Config(BaseModel):
     budget_admin_month_usd: _Usd | None = Field(
         None, description="What each administrator may spend in a month, in USD."
     )
-    budget_unpriced: Annotated[UnpricedPolicy, BeforeValidator(_upper)] = Field(
+    budget_unpriced: Annotated[UnpricedPolicy, _in_any_case(UnpricedPolicy)] = Field(
         UnpricedPolicy.ALLOW,
         description="Whether somebody with a budget may use a model whose price is not known: `ALLOW`, which counts as "
         "nothing spent, or `REFUSE`.",
@@ -399,7 +397,7 @@ class Config(BaseModel):
         4_096, description="Tokens of answer that a budget keeps back for a request that does not say how many."
     )
 
-    sign_up_policy: Annotated[SignUpPolicy, BeforeValidator(_upper)] = Field(
+    sign_up_policy: Annotated[SignUpPolicy, _in_any_case(SignUpPolicy)] = Field(
         SignUpPolicy.OPEN,
         description="Who may make an account, until an administrator decides: `OPEN` anybody, `INVITE` whoever has an "
         "invitation, `CLOSED` nobody.",
@@ -423,10 +421,10 @@ class Config(BaseModel):
     sign_ups_per_hour: _Points = Field(100, description="New accounts from one address; 0 is no limit.")
     password_min_chars: Annotated[int, Ge(15), Le(128)] = Field(15, description="Shortest password, in characters.")
 
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[LogLevel, _in_any_case(LogLevel)] = Field(
         LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
     )
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    log_format: Annotated[LogFormat, _in_any_case(LogFormat)] = Field(
         LogFormat.AUTO, description="`json`, `console`, or `auto`: console on a terminal, else JSON."
     )
     metrics_enabled: bool = Field(True, description="Whether /metrics answers.")
@@ -531,6 +529,10 @@ def _is_secret(field: FieldInfo) -> bool:
 
 def _expectation(field: FieldInfo) -> str:
     annotation = field.annotation
+    # Of what may be left out, the type and its limits are inside the union with None.
+    inner = next((each for each in get_args(annotation) if get_origin(each) is Annotated), None)
+    if inner is not None:
+        return _expectation(FieldInfo.from_annotation(inner))
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return "one of " + ", ".join(annotation)
     if annotation is bool:

@@ -121,6 +121,11 @@ def test_it_cannot_be_changed() -> None:
     [
         ("PORT", "eighty", 'PORT is "eighty": expected a whole number from 0 to 65535.'),
         ("PORT", "65536", 'PORT is "65536": expected a whole number from 0 to 65535.'),
+        ("RETENTION_DAYS", "0", 'RETENTION_DAYS is "0": expected a whole number from 1 to 3650.'),
+        ("SIGNING_KEY_DAYS", "x", 'SIGNING_KEY_DAYS is "x": expected a whole number from 1 to 3650.'),
+        ("SIGN_UP_POLICY", "Maybe", 'SIGN_UP_POLICY is "Maybe": expected one of OPEN, INVITE, CLOSED.'),
+        ("BUDGET_UNPRICED", "x", 'BUDGET_UNPRICED is "x": expected one of ALLOW, REFUSE.'),
+        ("LOG_LEVEL", "Loud", 'LOG_LEVEL is "Loud": expected one of debug, info, warning, error.'),
         ("HOST", " ", 'HOST is " ": expected a text that is not empty.'),
         ("ENVIRONMENT", "test", 'ENVIRONMENT is "test": expected one of development, production.'),
         ("METRICS_ENABLED", "maybe", 'METRICS_ENABLED is "maybe": expected true or false.'),
