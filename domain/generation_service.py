@@ -15,7 +15,7 @@ from domain.account import Client, User, Viewer
 from domain.answer_cache import AnswerCache, CachedAnswer, answer_key, cache_keys_of
 from domain.audit import AuditAction, AuditEvent
 from domain.budget_service import BudgetService
-from domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
+from domain.errors import Conflict, InvalidInput, NotFound, NotionFailed, QuotaExceeded
 from domain.estimate import Estimate, JudgedEstimate, estimated, to_reserve
 from domain.fallback import FallbackChooser, checked_fallbacks
 from domain.generation import Generation, GenerationStatus, HistoryFilter, HistoryOrder, NewGeneration, Transcript
@@ -428,12 +428,17 @@ class GenerationService:
     async def _draft(
         self, viewer: Viewer, request: GenerateContent, settings: UserSettings, facts: PublicationFacts
     ) -> PublicationDraft | None:
-        options = request.publish
-        if options is None and settings.notion.auto_publish and request.parent_id is None:
-            options = PublishOptions()
-        if options is None:
+        if request.publish is not None:
+            return await self._drafter.draft(viewer, request.publish, settings, facts)
+        if not settings.notion.auto_publish or request.parent_id is not None:
             return None
-        return await self._drafter.draft(viewer, options, settings, facts)
+        try:
+            return await self._drafter.draft(viewer, PublishOptions(), settings, facts)
+        except (InvalidInput, NotionFailed) as error:
+            # Nothing of the request is wrong.
+            error.message = f"Your settings publish every answer (notion.autoPublish): {error.message}"
+            error.field = None
+            raise
 
 
 def _check_filter(where: HistoryFilter) -> None:

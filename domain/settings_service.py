@@ -11,6 +11,7 @@ from domain.account import Client, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import InvalidInput
 from domain.fallback import check_fallbacks_exist, checked_fallbacks
+from domain.notion_references import notion_id
 from domain.property_map import check_placeholders
 from domain.provider_catalog import ProviderCatalog
 from domain.settings import Fallback, NotionSettings, UserSettings
@@ -66,6 +67,8 @@ class SettingsService:
                 "A default model needs a default provider: give both.",
                 field=("defaultModel",),
             )
+        if isinstance(change.notion_parent_id, str):
+            _check_reference(change.notion_parent_id)
         if change.fallback is not UNSET:
             await check_fallbacks_exist(self._catalog, viewer, wanted.fallback)
         async with self._store.begin() as tx:
@@ -132,6 +135,14 @@ def _checked(settings: UserSettings) -> UserSettings:
     except InvalidInput as error:
         raise InvalidInput(error.message, field=("notion", "propertyMap", *(error.field or ()))) from error
     return settings
+
+
+def _check_reference(parent_id: str) -> None:
+    """Whether there is such a page, Notion says only when something is published."""
+    try:
+        notion_id(parent_id)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=("notion", "parentId")) from error
 
 
 def checked_json(value: Mapping[str, object], *, field: tuple[str, ...]) -> None:

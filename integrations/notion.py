@@ -37,6 +37,7 @@ from domain.notion import (
 from domain.notion_authorization import ConnectionToken
 from domain.notion_base import WHOLE_PAGE, Place, SyncedBlock
 from domain.notion_pace import NotionPace, NotionPriority, Unpaced
+from domain.notion_references import notion_id
 from domain.page_sync import PageContent, RemotePage
 from domain.secret import Secret
 from integrations import notion_failures as failures
@@ -55,7 +56,6 @@ from integrations.notion_answers import (
 from integrations.notion_blocks import Batch, Json, batches, count_blocks, count_requests, to_notion
 from integrations.notion_page import content_of, read_blocks
 from integrations.notion_properties import property_values, rich_text
-from integrations.notion_references import notion_id
 from integrations.notion_update import PageReader, PageUpdater, plan_update
 from integrations.notion_writer import NotionWriter, synced
 

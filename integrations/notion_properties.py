@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from domain.document import ADDRESS_UNITS, utf16_units
 from domain.errors import InvalidInput
 from domain.notion import NotionParent, NotionParentKind
+from domain.notion_references import notion_id
 from integrations.notion_blocks import ARRAY_ITEMS, TEXT_UNITS, Json
-from integrations.notion_references import notion_id
 from integrations.notion_text import cut
 
 _SHORT_CHARS: Final = 100

@@ -68,6 +68,7 @@ subscription ($id: ID!) {
   }
 }
 """
+SOME_PAGE = "https://www.notion.so/Notes-0123456789abcdef0123456789abcdef"
 UNCHANGED: dict[str, object] = {
     "defaultProvider": None,
     "defaultModel": None,
@@ -117,9 +118,9 @@ async def test_settings_change_by_what_is_given(database_url: str) -> None:
             defaultModel="demo-writer",
             systemPrompt="Be brief.",
             uiPreferences={"theme": "dark", "list": [1, {"deep": None}], "ü": 1.5},
-            notion={"parentId": "page", "autoPublish": True, "propertyMap": {"Status": "Draft"}},
+            notion={"parentId": SOME_PAGE, "autoPublish": True, "propertyMap": {"Status": "Draft"}},
         )
-        assert settings["notion"] == {"parentId": "page", "autoPublish": True, "propertyMap": {"Status": "Draft"}}
+        assert settings["notion"] == {"parentId": SOME_PAGE, "autoPublish": True, "propertyMap": {"Status": "Draft"}}
         assert settings["uiPreferences"] == {"theme": "dark", "list": [1, {"deep": None}], "ü": 1.5}
         assert await update(notion={}) == settings
         assert (await update(notion={"propertyMap": None}))["notion"] == settings["notion"] | {"propertyMap": {}}
@@ -139,6 +140,11 @@ async def test_settings_change_by_what_is_given(database_url: str) -> None:
         ({"uiPreferences": {"a": "x" * 65_536}}, ["uiPreferences"]),
         ({"notion": {"autoPublish": True}}, ["notion", "autoPublish"]),
         ({"notion": {"parentId": ""}}, ["notion", "parentId"]),
+        ({"notion": {"parentId": "garbage", "autoPublish": True}}, ["notion", "parentId"]),
+        (
+            {"notion": {"parentId": "https://example.com/Notes-0123456789abcdef0123456789abcdef"}},
+            ["notion", "parentId"],
+        ),
         ({"notion": {"propertyMap": {"a": "x" * 65_536}}}, ["notion", "propertyMap"]),
     ],
 )
@@ -152,6 +158,24 @@ async def test_settings_that_are_wrong_change_nothing(
         stored = (await ada.ask(SETTINGS))["viewer"]["settings"]
         assert stored.pop("updatedAt")
         assert stored == UNCHANGED
+
+
+async def test_that_the_settings_publish_every_answer_is_told_when_they_are_wrong(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await running.person()
+        await ada.do(UPDATE, input={"notion": {"parentId": parent.id, "autoPublish": True}})
+
+        async def told() -> tuple[str, str, object]:
+            (error,) = (await ada.ask(GENERATE, input={"prompt": "Hello."}))["generateContent"]["errors"]
+            return error["code"], error["message"], error["field"]
+
+        settings = "Your settings publish every answer (notion.autoPublish): "
+        assert await told() == ("INVALID_INPUT", f"{settings}Connect Notion first, with connectNotion.", None)
+        await ada.do(CONNECT, input={"token": notion.memory.workspaces[0].token})
+        parent.shared = False
+        code, message, field = await told()
+        assert (code, field) == ("NOTION_FAILED", None)
+        assert message.startswith(settings)
 
 
 async def test_json_that_is_no_object_or_too_deep_is_refused(database_url: str) -> None:
