@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from playwright.async_api import Page, async_playwright
 
-TABS = ("SignIn", "Generate", "Watch", "History", "Settings", "Publish")
+# By their first operation, as GraphiQL names them.
+TABS = ("SignIn", "Generate", "Watch", "History", "Settings", "Connect")
 # Chromium's own errands are nothing that a page does.
 _FLAGS = (
     "--headless",

@@ -52,7 +52,7 @@ async def test_the_walk_through_the_tabs(database_url: str, chromium_path: str) 
 
         token = world.notion.add_workspace("Acme").token
         inbox = world.notion.add_page("Inbox")
-        await tab.choose_tab("Publish")
+        await tab.choose_tab("Connect")
         await tab.set_variables(
             generationId="latest", parent=world.notion.address(inbox), title="From a tab", token=token
         )

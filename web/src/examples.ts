@@ -21,5 +21,5 @@ export const EXAMPLES: Example[] = [
   example(watch, { id: "latest" }),
   example(history, { first: 10 }),
   example(settings, { input: { systemPrompt: "Answer briefly." } }),
-  example(publish, { generationId: "latest", parent: "", title: null, token: "" }),
+  example(publish, { token: "", parent: "", title: null, generationId: "latest" }),
 ];
