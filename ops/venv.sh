@@ -27,7 +27,9 @@ if [ -n "$without_venv" ]; then
     version=$("$without_venv" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     echo "Python $version is here without its module venv: on Debian or Ubuntu, run apt-get install python$version-venv as root." >&2
 else
-    found=$("${PYTHON:-python3}" --version 2>/dev/null || echo none)
+    # Whatever else PYTHON names may have more to say of its version than a line, or nothing.
+    found=$("${PYTHON:-python3}" --version 2>/dev/null | head -n 1)
+    found=${found:-none}
     echo "Python 3.11, 3.12, 3.13 or 3.14 is needed (found: $found): install one, or name it by make PYTHON=/path/to/python3." >&2
 fi
 exit 1

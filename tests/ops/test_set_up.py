@@ -16,7 +16,7 @@ def _make_venv(tmp_path: Path, **pythons: str) -> subprocess.CompletedProcess[st
     """Runs ops/venv.sh in an empty folder on a machine that has only these Pythons (name: shell script)."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "rm"):
+    for name in ("sh", "rm", "head"):
         (programs / name).symlink_to(shutil.which(name) or "")
     for name, script in pythons.items():
         program = programs / name.replace("_", ".")
@@ -51,6 +51,12 @@ def test_an_old_python_is_told(tmp_path: Path) -> None:
     result = _make_venv(tmp_path, python3=_OLD)
     assert result.returncode == 1
     assert "is needed (found: Python 3.9.2): install one" in result.stderr
+
+
+def test_of_a_program_that_is_no_python_one_line_is_told(tmp_path: Path) -> None:
+    result = _make_venv(tmp_path, python3='case "$1" in --version) echo false 9.1; echo License;; *) exit 1;; esac')
+    assert result.returncode == 1
+    assert "is needed (found: false 9.1): install one" in result.stderr
 
 
 def test_a_python_without_venv_is_told_with_the_cure(tmp_path: Path) -> None:
