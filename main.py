@@ -128,7 +128,8 @@ async def _ensure_administrator(config: Config, authentication: AuthenticationSe
             )
         if not await authentication.has_administrator():
             raise StartupError(
-                "ENVIRONMENT is production, but there is no administrator: make one with `main.py create-admin`."
+                "ENVIRONMENT is production, but there is no administrator: make one with "
+                "`.venv/bin/python main.py create-admin --email … --username …`."
             )
     if await authentication.has_administrator():
         return None

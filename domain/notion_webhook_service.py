@@ -102,7 +102,9 @@ class NotionWebhookService:
         async with self._store.begin() as tx:
             window_id = await tx.notion_webhooks.find_window(now=now)
             if window_id is None:
-                raise Forbidden("Nobody waits for a verification token: run `python main.py notion-webhook` first.")
+                raise Forbidden(
+                    "Nobody waits for a verification token: run `.venv/bin/python main.py notion-webhook` first."
+                )
             sealed = self._cipher.seal(Secret(token), place=notion_webhook_place(window_id))
             await tx.notion_webhooks.keep_token(window_id, sealed=sealed, now=now)
         _log.info("notion_webhook_handshake")

@@ -100,7 +100,8 @@ async def test_production_makes_no_administrator_by_itself(tmp_path: Path, datab
     code, printed = await command(tmp_path, "serve", **settings)
     assert code == 2
     assert printed.splitlines()[-1] == (
-        "ENVIRONMENT is production, but there is no administrator: make one with `main.py create-admin`."
+        "ENVIRONMENT is production, but there is no administrator: make one with "
+        "`.venv/bin/python main.py create-admin --email … --username …`."
     )
     assert await count_users(database_url) == 0
 
