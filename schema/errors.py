@@ -21,6 +21,7 @@ from domain.errors import (
     RateLimited,
     Unauthenticated,
 )
+from schema.input_errors import field_at_fault, without_values
 
 BAD_REQUEST: Final = "BAD_REQUEST"
 PARSE_FAILED: Final = "GRAPHQL_PARSE_FAILED"
@@ -77,9 +78,13 @@ def _error_body(error: GraphQLError) -> ErrorBody:
     body: ErrorBody = {**error.formatted}
     cause = cause_of(error)
     match cause:
+        case None if isinstance(error, GraphQLSyntaxError):
+            body["extensions"] = {"code": PARSE_FAILED}
         case None:
-            code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else ErrorCode.INVALID_INPUT.value
-            body["extensions"] = {"code": code, **(error.extensions or {})}
+            body["message"] = without_values(error.message)
+            field = field_at_fault(error.message)
+            place = {} if field is None else {"field": field}
+            body["extensions"] = {"code": ErrorCode.INVALID_INPUT.value, **place, **(error.extensions or {})}
         case AssistantError():
             body["message"] = cause.message
             body["extensions"] = _extensions_of(cause)
