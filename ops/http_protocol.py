@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds on a request's line and headers: on their size, and on the wait for them."""
+"""uvicorn's HTTP protocol with bounds on the wait for a reader, and on a request's line and headers: size and time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ops.unread import UnreadWatch
 
 MAX_HEAD_BYTES: Final = 65_536
 _HEAD_TIMEOUT_SECONDS: Final = 30.0
@@ -21,16 +23,39 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _is_in_head = True
     _head_timer: asyncio.TimerHandle | None = None
+    _unread: UnreadWatch
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection on which nothing is asked is not kept."""
         super().connection_made(transport)
+        self._unread = UnreadWatch(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._stop_waiting()
+        self._unread.stop()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client is slow, or does not read."""
+        super().pause_writing()
+        self._unread.pause()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        self._unread.resume()
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        super().shutdown()
+        self._unread.hurry()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Another protocol takes over, and has a watch of its own."""
+        self._unread.stop()
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """A header that is not complete yet is seen only here."""

@@ -20,11 +20,9 @@ import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ops.http_protocol import BoundedHttpProtocol
+from ops.websocket_protocol import BoundedWebSocketProtocol
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # make passes a SIGTERM on to the server, which may have got it already from whoever sent it to the whole group.
@@ -159,7 +157,7 @@ async def serve(
         app,
         loop="none",
         http=BoundedHttpProtocol,
-        ws=_WebSocket,
+        ws=BoundedWebSocketProtocol,
         ws_max_size=_WEBSOCKET_MESSAGE_LIMIT_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=websocket_ping_seconds,
@@ -181,33 +179,6 @@ async def serve(
         drain_timeout_seconds=drain_timeout_seconds,
     )
     await server.serve(sockets=list(sockets))
-
-
-class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's, but a client that has stopped reading is let go of when it misses a ping, and garbage is no fault."""
-
-    async def send(self, message: ASGISendEvent) -> None:
-        if self.handshake_complete and self.close_sent:
-            # The protocol itself has closed, because of what the client sent: for the application it is gone.
-            raise ClientDisconnected
-        await super().send(message)
-
-    def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            try:
-                b"".join(self.frames).decode()
-            except UnicodeDecodeError:
-                # As uvicorn does it, but without a traceback in the log for what only the client has done wrong.
-                self.frames = []
-                self.conn.send_close(1007)
-                self.handle_parser_exception()
-                return
-        super().send_receive_event_to_app()
-
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        # close() alone waits until the client has read what is buffered, which it never will.
-        self.transport.abort()
 
 
 class _DrainingServer(uvicorn.Server):

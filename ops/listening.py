@@ -10,6 +10,8 @@ from typing import Final
 from ops.errors import StartupError
 
 _BACKLOG: Final = 2048
+# What has not left for the client waits with the server, where it is seen how fast it is read, and not in the kernel.
+_UNSENT_BYTES: Final = 65_536
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -43,6 +45,7 @@ def _listen(family: int, address: tuple[int | str | bytes, ...]) -> socket.socke
         # For a restart while old connections are still being forgotten. Two servers cannot listen at once all the
         # same, once listen() is called: so that is done here, and not only when the start-up is through.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)  # the connections inherit it
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)

@@ -56,7 +56,10 @@ async def flooding(websocket: WebSocket) -> None:
     await websocket.accept()
     try:
         while True:
-            await websocket.send_text("x" * 60_000)
+            sending = asyncio.create_task(websocket.send_text("x" * 60_000))
+            if not (await asyncio.wait({sending}, timeout=1))[0]:
+                say("nobody_reads")
+            await sending
     except WebSocketDisconnect:
         say("websocket_gone")
 

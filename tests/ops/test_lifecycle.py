@@ -8,6 +8,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -156,19 +157,42 @@ def test_a_wrong_configuration_is_told_in_one_sentence_each(data_dir: Path) -> N
         ]
 
 
+@contextlib.contextmanager
+def _deaf_client(port: int) -> Iterator[socket.socket]:
+    """It is sent more than any buffer holds, and reads nothing of it."""
+    with socket.create_connection(("127.0.0.1", port)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.sendall(
+            b"GET /flooding HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        yield deaf
+
+
 def test_a_client_that_does_not_read_is_let_go_of(data_dir: Path) -> None:
     with running(data_dir, WAY="ping often") as program:
         port = program.wait_for("listening")["port"]
         program.wait_for("serving")
-        with socket.create_connection(("127.0.0.1", port)) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.sendall(
-                b"GET /flooding HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
+        with _deaf_client(port):
             program.wait_for("websocket_gone")
             # Closed for the others as well, not only for the application.
             wait_until(lambda: "assistant_websockets_open 0.0" in _get(port, "/metrics")[1], "the socket is closed")
+
+
+def test_a_client_that_has_closed_without_reading_is_no_reason_to_end_badly(data_dir: Path) -> None:
+    with running(data_dir) as program:
+        port = program.wait_for("listening")["port"]
+        program.wait_for("serving")
+        with connect(f"ws://127.0.0.1:{port}/ticking", compression=None) as other, _deaf_client(port) as deaf:
+            program.wait_for("nobody_reads")
+            deaf.sendall(b"\x88\x80" + bytes(4))  # a close frame
+            _get(port, "/health/live")
+            program.signal(signal.SIGTERM)
+            _messages_until_closed(other)
+            program.wait_for("ended")
+        assert other.close_code == 1012
+        assert program.process.wait() == 0
+        assert "Traceback" not in program.errors()
 
 
 def test_a_message_over_64_kib_closes_the_websocket(data_dir: Path) -> None:
