@@ -144,6 +144,7 @@ class Assistant:
     feed: GenerationFeed
     answers: AnswerCache | None
     prices: BundledPrices
+    leaving: asyncio.Event
     drain_timeout_seconds: float
 
     async def warm_up(self) -> None:
@@ -152,12 +153,18 @@ class Assistant:
         await self.services.providers.warm_up()
 
     async def drain(self) -> None:
-        """Takes no more work; running generations and publications end, or are kept as far as they have come."""
-        self.watcher.drain()
-        # A little less than the process has, so that what is interrupted can still be stored.
-        await self.generator.drain(timeout_seconds=max(0.0, self.drain_timeout_seconds - _STORING_SECONDS))
-        await self.publisher.drain()
-        await self.feed.settle(timeout_seconds=_LAST_WORDS_SECONDS)
+        """Takes no more work; running generations and publications end, or are kept as far as they have come.
+
+        Whoever then still waits for what runs elsewhere is sent there.
+        """
+        try:
+            self.watcher.drain()
+            # A little less than the process has, so that what is interrupted can still be stored.
+            await self.generator.drain(timeout_seconds=max(0.0, self.drain_timeout_seconds - _STORING_SECONDS))
+            await self.publisher.drain()
+            await self.feed.settle(timeout_seconds=_LAST_WORDS_SECONDS)
+        finally:
+            self.leaving.set()
 
 
 @asynccontextmanager
@@ -295,6 +302,7 @@ async def assistant(
             owner=f"{socket.gethostname()}:{os.getpid()}:{instance_id}",
             lease=lease,
         )
+        leaving = asyncio.Event()
         feed = GenerationFeed(store=store, logs=logs)
         metrics.watch_streams(lambda: feed.watch_count)
         generations = GenerationService(
@@ -309,6 +317,7 @@ async def assistant(
             maintenance=maintenance,
             feed=feed,
             runner=generator,
+            leaving=leaving,
             clock=utc_now,
             new_id=uuid7,
             max_prompt_chars=config.max_prompt_chars,
@@ -371,7 +380,7 @@ async def assistant(
                 for worker in (generator, publisher, watcher, tail, sessions, signing_keys, notifications, housekeeper)
             ]
             yield Assistant(
-                app=_application(config, services, sessions, signing_keys, webhooks, metrics, health),
+                app=_application(config, services, sessions, signing_keys, webhooks, metrics, health, leaving),
                 store=store,
                 services=services,
                 signing_keys=signing_keys,
@@ -382,6 +391,7 @@ async def assistant(
                 feed=feed,
                 answers=answers,
                 prices=prices,
+                leaving=leaving,
                 drain_timeout_seconds=config.drain_timeout_seconds,
             )
             for worker in workers:
@@ -396,6 +406,7 @@ def _application(
     webhooks: NotionWebhookService,
     metrics: Metrics,
     health: Health,
+    leaving: asyncio.Event,
 ) -> ASGIApp:
     origins = frozenset(config.allowed_origins)
     cookies = CookieRules(own_origin=config.public_url, allowed_origins=origins) if config.cookie_sessions else None
@@ -408,6 +419,7 @@ def _application(
             new_context=contexts_of(services),
             watch_session=sessions.watch,
             clock=utc_now,
+            leaving=leaving,
             limits=TransportLimits.admitting(
                 max_prompt_chars=config.max_prompt_chars,
                 longest_generation=timedelta(seconds=config.generation_timeout_seconds),

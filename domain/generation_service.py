@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,7 +16,15 @@ from domain.account import Client, User, Viewer
 from domain.answer_cache import AnswerCache, CachedAnswer, answer_key, cache_keys_of
 from domain.audit import AuditAction, AuditEvent
 from domain.budget_service import BudgetService
-from domain.errors import Conflict, InvalidInput, NotFound, NotionFailed, QuotaExceeded
+from domain.errors import (
+    AssistantError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    NotionFailed,
+    QuotaExceeded,
+    Unavailable,
+)
 from domain.estimate import Estimate, JudgedEstimate, estimated, to_reserve
 from domain.fallback import FallbackChooser, checked_fallbacks
 from domain.generation import Generation, GenerationStatus, HistoryFilter, HistoryOrder, NewGeneration, Transcript
@@ -87,6 +96,7 @@ class GenerationService:
         maintenance: Maintenance,
         feed: GenerationFeed,
         runner: Runner,
+        leaving: asyncio.Event,
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
         max_prompt_chars: int,
@@ -103,6 +113,7 @@ class GenerationService:
         self._maintenance = maintenance
         self._feed = feed
         self._runner = runner
+        self._leaving = leaving
         self._clock = clock
         self._new_id = new_id
         self._max_prompt_chars = max_prompt_chars
@@ -216,10 +227,30 @@ class GenerationService:
         )
 
     async def wait(self, viewer: Viewer, generation_id: UUID) -> Generation:
-        """The generation when it has ended and, if it is published, its page is settled. Raises NotFound."""
-        async for _ in self.watch(viewer, generation_id, after=None):
-            pass
+        """The generation when it has ended and, if it is published, its page is settled.
+
+        Raises NotFound, RateLimited (too much is watched), Unavailable (this instance ends before).
+        """
+        async with asyncio.TaskGroup() as group:
+            settling = group.create_task(self._until_settled(viewer, generation_id))
+            leaving = group.create_task(self._leaving.wait())
+            await asyncio.wait((settling, leaving), return_when=asyncio.FIRST_COMPLETED)
+            settling.cancel()
+            leaving.cancel()
+        if settling.cancelled():
+            raise Unavailable("The server is about to stop. The generation goes on, and is found in the history.")
+        if (failure := settling.result()) is not None:
+            raise failure
         return await self.get(viewer, generation_id)
+
+    async def _until_settled(self, viewer: Viewer, generation_id: UUID) -> AssistantError | None:
+        """The failure is a result, as raising it would end the task group with a group of exceptions."""
+        try:
+            async for _ in self.watch(viewer, generation_id, after=None):
+                pass
+        except AssistantError as failure:
+            return failure
+        return None
 
     def watch(self, viewer: Viewer, generation_id: UUID, *, after: str | None) -> AsyncIterator[GenerationEvent]:
         """See GenerationFeed.watch."""

@@ -169,6 +169,8 @@ class Context:
     retry_after_seconds: int | None = None
     # What bounds the operation on a stream.
     patience: asyncio.Timeout | None = None
+    # Set where it is a subscription.
+    lasts: asyncio.Event = field(default_factory=asyncio.Event)
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +183,7 @@ class Context:
 
     def wait_for_events(self) -> None:
         """Lets the operation, a subscription, last as long as it likes."""
+        self.lasts.set()
         if self.patience is not None:
             self.patience.reschedule(None)
 

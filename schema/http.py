@@ -100,7 +100,7 @@ class HttpEndpoint:
                     raise _RefusedError(HTTPStatus.NOT_ACCEPTABLE, message) from error
         results = await self._transport.stream(operation, context, allowed=allowed)
         session_end = None if viewer is None else partial(self._transport.session_end, viewer)
-        return EventStream(results, session_end=session_end)
+        return EventStream(results, session_end=session_end, departure=partial(self._transport.departure, context))
 
     async def _execute(
         self, operation: OperationRequest, context: Context, allowed: frozenset[OperationType], media_type: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 from strawberry.types import ExecutionResult
@@ -15,9 +15,9 @@ from schema.errors import failure_body, response_body
 from schema.transport import encode
 
 WaitForEnd: TypeAlias = Callable[[], Awaitable[Unauthenticated]]
+WaitForDeparture: TypeAlias = Callable[[], Awaitable[object]]
 
 KEEP_ALIVE_SECONDS = 12.0
-SEND_TIMEOUT_SECONDS = 60.0
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
@@ -33,17 +33,26 @@ class _EndedError(Exception):
 
 
 class EventStream:
-    """Sends each result as `next`, then `complete`; closing the connection stops the operation."""
+    """Sends each result as `next`, then `complete`; closing the connection stops the operation.
+
+    A stream that the server leaves ends without `complete`, so that its reader connects again. How long a reader may
+    leave unread what was sent is the connection's business (ops/unread.py).
+    """
 
     def __init__(
         self,
         results: AsyncGenerator[ExecutionResult, None],
         *,
         session_end: WaitForEnd | None,
+        departure: WaitForDeparture,
     ) -> None:
         self._results = results
         self._session_end = session_end
+        self._departure = departure
         self._sent_at = 0.0
+        # A slow reader keeps several waiting who have something to send, and one of them may have the last word.
+        self._sending = asyncio.Lock()
+        self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the request (ASGI)."""
@@ -54,13 +63,13 @@ class EventStream:
                 group.create_task(self._keep_alive(send))
                 if self._session_end is not None:
                     group.create_task(self._end_with_session(send, self._session_end))
+                group.create_task(self._end_with_server(send))
                 await self._send(send, _COMMENT)  # so that the reader knows at once that it is connected
                 async with aclosing(self._events()) as events:
                     async for event in events:
                         await self._send(send, event)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-                raise _EndedError
-        except* (_EndedError, OSError):  # OSError: the reader has gone, or has not read for too long
+                await self._end(send, b"")
+        except* (_EndedError, OSError):  # OSError: the reader has gone
             pass
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
@@ -83,9 +92,11 @@ class EventStream:
 
     async def _end_with_session(self, send: Send, session_end: WaitForEnd) -> None:
         failure = await session_end()
-        await self._send(send, _next({"errors": [failure_body(failure)]}) + _COMPLETE)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        raise _EndedError
+        await self._end(send, _next({"errors": [failure_body(failure)]}) + _COMPLETE)
+
+    async def _end_with_server(self, send: Send) -> None:
+        await self._departure()
+        await self._end(send, b"")
 
     async def _watch_reader(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -93,9 +104,18 @@ class EventStream:
         raise _EndedError
 
     async def _send(self, send: Send, body: bytes) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+        async with self._sending:
+            if self._is_over:
+                raise _EndedError
             await send({"type": "http.response.body", "body": body, "more_body": True})
         self._sent_at = asyncio.get_running_loop().time()
+
+    async def _end(self, send: Send, body: bytes) -> NoReturn:
+        async with self._sending:
+            if not self._is_over:
+                self._is_over = True
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+        raise _EndedError
 
 
 def _next(body: dict[str, object]) -> bytes:

@@ -74,6 +74,7 @@ class Transport:
     new_context: NewContext
     watch_session: WatchSession
     clock: Callable[[], datetime]
+    leaving: asyncio.Event
     limits: TransportLimits = field(default_factory=TransportLimits)
     allowed_origins: frozenset[str] = frozenset()
 
@@ -94,6 +95,11 @@ class Transport:
                 # Nothing fresher is to be had for a personal access token.
                 return Unauthenticated("The access token has expired", expired=viewer.access_token_id is None)
             return Unauthenticated("The session has ended")
+
+    async def departure(self, context: Context) -> None:
+        """Waits until the server leaves and the operation, a subscription, would go on; any other comes to its end."""
+        await self.leaving.wait()
+        await context.lasts.wait()
 
     def _remaining_seconds(self, viewer: Viewer) -> float | None:
         if viewer.authenticated_until is None:

@@ -51,6 +51,7 @@ class Happenings:
     clock_ahead: timedelta = timedelta()
     news: asyncio.Event = field(default_factory=asyncio.Event)
     session_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     speak: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_ended(self, count: int) -> None:
@@ -237,6 +238,7 @@ def small_endpoint(
             new_context=new_context,
             watch_session=watch_session,
             clock=clock,
+            leaving=happenings.leaving,
             limits=limits or TransportLimits(),
             allowed_origins=allowed_origins,
         )

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from persistence.advisory_lock import AdvisoryLock
+from tests.api.assistant import WATCH
 from tests.api.product import product
+from tests.waiting import until
 
 GENERATE = """
 mutation ($input: GenerateContentInput!) {
@@ -45,3 +47,21 @@ async def test_what_was_being_taken_when_the_drain_began_comes_to_its_end(databa
         (node,) = (await ada.ask("{ viewer { history { nodes { status content } } } }"))["viewer"]["history"]["nodes"]
         assert node["status"] == "SUCCEEDED"
         assert node["content"]
+
+
+async def test_who_watches_what_runs_elsewhere_is_sent_there_at_the_end(database_url: str) -> None:
+    async with product(database_url) as running:
+        ada = await running.person()
+        await running.assistant.generator.drain(timeout_seconds=0)
+        created = await ada.do(GENERATE, input={"prompt": "Bees"})
+        body = {"query": WATCH, "variables": {"id": created["generation"]["id"]}}
+        headers = {**ada.headers, "accept": "text/event-stream"}
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(ada.http.post("/graphql", json=body, headers=headers))
+            waiting = group.create_task(ada.fail(GENERATE, input={"prompt": "More bees", "wait": True}))
+            await until(lambda: running.assistant.feed.watch_count == 2)
+            await running.assistant.drain()
+        # In good order, but not complete.
+        assert "event: complete" not in watching.result().text
+        assert waiting.result() == ("UNAVAILABLE", None)
+        assert running.assistant.feed.watch_count == 0

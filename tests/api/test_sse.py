@@ -1,14 +1,22 @@
 """Operations over Server-Sent Events, in graphql-sse's distinct connections mode."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from strawberry.types import ExecutionResult
 
 import schema.sse
+from domain.errors import Unauthenticated
+from schema.sse import EventStream
+from tests.api.serving import serving
 from tests.api.small_schema import Happenings
+from tests.waiting import until
 
 STREAM = {"accept": "text/event-stream"}
 
@@ -147,3 +155,70 @@ async def test_a_stream_ends_with_the_session_or_the_access_token(
     assert (name, end) == ("next", ("complete", None))
     assert body["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED", "expired": is_expired}
     await happenings.until_ended(1)
+
+
+async def test_a_stream_that_the_server_leaves_ends_without_being_complete(
+    http: httpx.AsyncClient, happenings: Happenings
+) -> None:
+    query = {"query": "subscription { endless }"}
+    async with http.stream("POST", "/graphql", json=query, headers=STREAM) as response:
+        events = events_of(response)
+        while (await anext(events))[0] != "next":
+            pass
+        happenings.leaving.set()
+        assert [event async for event in events if event[0]] == []
+    await happenings.until_ended(1)
+
+
+async def test_what_will_end_is_waited_for_when_the_server_leaves(
+    http: httpx.AsyncClient, happenings: Happenings
+) -> None:
+    happenings.leaving.set()
+    assert await all_events(http, "mutation { touch }") == [("next", {"data": {"touch": 1}}), ("complete", None)]
+
+
+async def test_the_end_of_a_session_is_the_last_word_to_a_slow_reader(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(schema.sse, "KEEP_ALIVE_SECONDS", 0.05)
+    pieces, ended, told = 0, asyncio.Event(), asyncio.Event()
+
+    async def results() -> AsyncGenerator[ExecutionResult, None]:
+        nonlocal pieces
+        while True:
+            pieces += 1
+            yield ExecutionResult(data={"piece": "x" * 400_000}, errors=None)
+            await asyncio.sleep(0)
+
+    async def session_end() -> Unauthenticated:
+        await ended.wait()
+        told.set()
+        return Unauthenticated("The session has ended")
+
+    stream = EventStream(results(), session_end=session_end, departure=asyncio.Event().wait)
+    async with serving(stream) as address:
+        host, _, port = address.partition(":")
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=1_000)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        before = 0
+
+        def is_full() -> bool:
+            nonlocal before
+            before, is_so = pieces, 0 < pieces == before
+            return is_so
+
+        await until(is_full)
+        ended.set()
+        await told.wait()
+        await asyncio.sleep(0.2)  # a comment is due as well
+        received = b""
+        async with asyncio.timeout(60):
+            while piece := await reader.read(1 << 16):
+                received = received[-1_000:] + piece
+        writer.close()
+    assert received.endswith(b"event: complete\ndata:\n\n\r\n0\r\n\r\n")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -40,7 +40,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await _converse(WebSocket(scope, receive, send))
     elif scope["path"] == "/events":
-        await EventStream(_endless(), session_end=None)(scope, receive, send)
+        await EventStream(_endless(), session_end=None, departure=asyncio.Event().wait)(scope, receive, send)
     else:
         headers = [(b"content-length", str(_BODY_BYTES).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
