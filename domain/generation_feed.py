@@ -24,6 +24,7 @@ COALESCE_SECONDS = 0.025  # a screen shows no difference; one frame then carries
 MAX_WATCHES_PER_USER = 500  # in one instance
 POLL_SECONDS = 1.0  # the safety net under the signals
 STORE_PATIENCE_SECONDS = 30.0  # a database that restarts is waited for
+MAX_EVENT_CHARS = 32_000  # a slow reader has something of a long answer, and a cursor, after each
 _RESTART_REASON = "The answer is being written anew, so what was shown before no longer counts."
 
 
@@ -213,12 +214,17 @@ def _events(
         cursor = replace(cursor, epoch=epoch, text=0, reasoning=0)
         if was_shown:
             yield Restarted(cursor=cursor.encode(generation_id), reason=_RESTART_REASON), cursor
-    if reasoning:
-        cursor = replace(cursor, reasoning=cursor.reasoning + len(reasoning))
-        yield ReasoningAdded(cursor=cursor.encode(generation_id), text=reasoning), cursor
-    if text:
-        cursor = replace(cursor, text=cursor.text + len(text))
-        yield TextAdded(cursor=cursor.encode(generation_id), text=text), cursor
+    for piece in _pieces(reasoning):
+        cursor = replace(cursor, reasoning=cursor.reasoning + len(piece))
+        yield ReasoningAdded(cursor=cursor.encode(generation_id), text=piece), cursor
+    for piece in _pieces(text):
+        cursor = replace(cursor, text=cursor.text + len(piece))
+        yield TextAdded(cursor=cursor.encode(generation_id), text=piece), cursor
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for start in range(0, len(text), MAX_EVENT_CHARS):
+        yield text[start : start + MAX_EVENT_CHARS]
 
 
 async def _wait(news: asyncio.Event, timeout_seconds: float | None) -> None:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from domain.generation_feed import MAX_EVENT_CHARS
 from tests.api.assistant import (
     CANCEL,
     GENERATE,
@@ -191,3 +192,25 @@ async def test_a_long_answer_in_every_script_arrives_byte_for_byte(database_url:
             place = events.index(event)
             rest = await over_sse(ada, generation_id, after=event["cursor"])
             assert (text_of(events[: place + 1]) + text_of(rest)).encode() == answer.encode()
+
+
+async def test_a_long_answer_is_told_in_parts_and_can_be_gone_on_with_after_each(database_url: str) -> None:
+    line = "naïve 漢字 🚀👩‍🚀\n"
+    reasoning, answer = line * 3_000, line * 10_000
+    async with outside() as world, at_work(database_url, world, SETTINGS) as running:
+        ada = await running.person()
+        world.openai.enqueue(Scenario(reasoning=(reasoning,), text=(answer,)), Scenario())
+        events = await over_sse(ada, generation_id := await start(ada))
+        again = await over_sse(ada, generation_id)
+        short = await start(ada)
+        await over_sse(ada, short)
+        # What is short is told at once, as ever.
+        names = ["GenerationReasoning", "GenerationText", "GenerationFinished"]
+        assert [each["__typename"] for each in await over_sse(ada, short)] == names
+        for told in (events, again):
+            assert kinds_of(told) == names
+            assert max(len(each.get("text", "")) for each in told) <= MAX_EVENT_CHARS
+            assert (text_of(told, "GenerationReasoning"), text_of(told)) == (reasoning, answer)
+        for place, event in enumerate(again):
+            rest = again[: place + 1] + await over_sse(ada, generation_id, after=event["cursor"])
+            assert (text_of(rest, "GenerationReasoning"), text_of(rest)) == (reasoning, answer)
