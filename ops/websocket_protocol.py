@@ -84,7 +84,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         """Is answered at once, or when there is room: only the last ones need an answer (RFC 6455, 5.5.3)."""
-        if self.writable.is_set():
+        # Once the client has closed, what is to be sent holds the answer to that as well.
+        if self.writable.is_set() or self.conn.state is not State.OPEN:
             super().handle_ping()
         else:
             self._pongs = b"".join(self.conn.data_to_send())
