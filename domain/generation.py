@@ -190,6 +190,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What has come of chunks: the generations whose chunks are `stored`, and those whose fence `held`.
+
+    Where the fence held and nothing is stored somebody has locked the generation: the chunks are to come again.
+    """
+
+    stored: frozenset[UUID]
+    held: frozenset[UUID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What is stored of a generation beyond a cursor.
 
@@ -321,7 +332,10 @@ class Generations(Protocol):
         """Deals with runs whose lease has ended: ends them as INTERRUPTED (or CANCELLED), or queues them again."""
 
     async def renew_leases(self, runs: Mapping[UUID, int], *, lease_until: datetime) -> frozenset[UUID]:
-        """Extends the leases of these ids with these fences; answers the ids that are still held."""
+        """Extends the leases of these ids with these fences; answers the ids that are still held.
+
+        Nobody waits for one that somebody else has locked: it keeps the lease that it has.
+        """
 
     async def release(self, generation_id: UUID, *, fence: int) -> None:
         """Gives back a run that has shown nothing yet, so that it is queued again."""
@@ -335,8 +349,8 @@ class Generations(Protocol):
     async def list_cancel_requested(self, generation_ids: Sequence[UUID]) -> frozenset[UUID]:
         """Which of these running ones somebody has asked to stop."""
 
-    async def append_chunks(self, chunks: Sequence[Chunk]) -> frozenset[UUID]:
-        """Stores chunks of many runs in one statement; answers the ids whose fence held."""
+    async def append_chunks(self, chunks: Sequence[Chunk]) -> Appended:
+        """Stores chunks of many runs in one statement, but for those that somebody else has locked."""
 
     async def finish(self, generation_id: UUID, *, fence: int, outcome: Outcome, now: datetime) -> bool:
         """Ends the run: the outcome, the whole text in place of its chunks."""

@@ -92,6 +92,8 @@ class Generator:
         self._leaving = asyncio.Event()
         # Held while work is taken: what somebody has begun to take is running when they let go.
         self._claiming = asyncio.Lock()
+        # Held while the rows of all runs are locked, for what passes over locked ones is not to meet its own kind.
+        self._storing = asyncio.Lock()
         # Until then (in the loop's time) a lease that has ended proves nothing: its owner could not renew it.
         self._outage_forgiven_at = 0.0
         self._looked_for_abandoned_at: datetime | None = None
@@ -327,15 +329,15 @@ class Generator:
         chunks = [chunk for run in self._runs.values() for chunk in run.chunks_after(run.flushed)]
         if not chunks:
             return
-        async with self._store.begin() as tx:
-            held = await tx.generations.append_chunks(chunks)
+        async with self._storing, self._store.begin() as tx:
+            appended = await tx.generations.append_chunks(chunks)
         for chunk in chunks:
             run_now = self._runs.get(chunk.generation_id)
             if run_now is None or run_now.generation.fence != chunk.fence:
                 continue  # ended meanwhile, and stored as a whole
-            if chunk.generation_id in held:
+            if chunk.generation_id in appended.stored:
                 run_now.flushed[chunk.kind] = chunk.offset + len(chunk.text)
-            else:
+            elif chunk.generation_id not in appended.held:
                 run_now.lose()
 
     async def _publish(self) -> None:
@@ -357,7 +359,7 @@ class Generator:
         fences = {run.generation.id: run.generation.fence for run in self._runs.values()}
         if not fences:
             return
-        async with self._store.begin() as tx:
+        async with self._storing, self._store.begin() as tx:
             held = await tx.generations.renew_leases(fences, lease_until=self._clock() + self._lease)
         for generation_id in fences.keys() - held:
             run = self._runs.get(generation_id)

@@ -1,7 +1,7 @@
 """The runs of generations: claimed, kept, written and ended by one owner at a time, whom the fence tells from others.
 
 Whatever takes a run from its owner, or ends it, updates the generation's row; whatever its owner writes locks that row
-first. Several rows are locked in the order of their ids or not waited for, so that no two statements block each other.
+first. Where there are several, locked rows are not waited for: whoever holds one keeps up that run and no other.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.generation import (
     INTERRUPTED_RUN,
+    Appended,
     Chunk,
     ChunkKind,
     Generation,
@@ -160,7 +161,10 @@ class GenerationRuns:
         return ids
 
     async def renew_leases(self, runs: Mapping[UUID, int], *, lease_until: datetime) -> frozenset[UUID]:
-        """Extends the leases of these ids with these fences; answers the ids that are still held."""
+        """Extends the leases of these ids with these fences; answers the ids that are still held.
+
+        Among them are those whose row is locked at the moment: they keep the lease that they have.
+        """
         given = values_table("given", generation_id=(Uuid(), list(runs)), fence=(Integer(), list(runs.values())))
         held = (
             select(content_history.c.id)
@@ -170,16 +174,10 @@ class GenerationRuns:
                 and_(given.c.generation_id == content_history.c.id, given.c.fence == content_history.c.fence),
             )
             .where(IS_RUNNING)
-            .order_by(content_history.c.id)
-            .with_for_update(of=content_history, key_share=True)
-            .cte("held")
         )
-        rows = await self._statements.rows(
-            update(content_history)
-            .where(content_history.c.id == held.c.id)
-            .values(lease_until=lease_until)
-            .returning(content_history.c.id)
-        )
+        free = held.with_for_update(of=content_history, key_share=True, skip_locked=True).cte("free")
+        renewal = update(content_history).where(content_history.c.id == free.c.id).values(lease_until=lease_until)
+        rows = await self._statements.rows(held.add_cte(renewal.cte("renewal")))
         return frozenset(row["id"] for row in rows)
 
     async def find_queue_position(self, generation_id: UUID) -> int | None:
@@ -226,37 +224,32 @@ class GenerationRuns:
         )
         return frozenset(row["id"] for row in rows)
 
-    async def append_chunks(self, chunks: Sequence[Chunk]) -> frozenset[UUID]:
-        """Stores chunks of many runs in one statement; answers the ids whose fence held.
+    async def append_chunks(self, chunks: Sequence[Chunk]) -> Appended:
+        """Stores chunks of many runs in one statement, but for those whose row is locked at the moment.
 
         A chunk may come again, longer too, as it does when it is not known whether its first storing took effect.
         """
         incoming = _table_of(chunks)
-        held = (
-            select(content_history.c.id, content_history.c.fence, content_history.c.epoch)
-            .where(
-                exists().where(
-                    incoming.c.generation_id == content_history.c.id,
-                    incoming.c.fence == content_history.c.fence,
-                    incoming.c.epoch == content_history.c.epoch,
-                ),
-                IS_RUNNING,
-            )
-            .order_by(content_history.c.id)
-            # Until this is committed nobody can end the run, and whoever has ended it is waited for and then seen.
-            .with_for_update(read=True)
-            .cte("held")
+        held = select(content_history.c.id, content_history.c.fence, content_history.c.epoch).where(
+            exists().where(
+                incoming.c.generation_id == content_history.c.id,
+                incoming.c.fence == content_history.c.fence,
+                incoming.c.epoch == content_history.c.epoch,
+            ),
+            IS_RUNNING,
         )
-        is_held = and_(
-            held.c.id == incoming.c.generation_id,
-            held.c.fence == incoming.c.fence,
-            held.c.epoch == incoming.c.epoch,
+        # Until this is committed nobody can end the run; what somebody is just ending is left alone.
+        free = held.with_for_update(read=True, skip_locked=True).cte("free")
+        is_free = and_(
+            free.c.id == incoming.c.generation_id,
+            free.c.fence == incoming.c.fence,
+            free.c.epoch == incoming.c.epoch,
         )
         names = ("generation_id", "epoch", "kind", "start", "text")
         insertion = insert(generation_chunks).from_select(
             names,
             select(*(incoming.c[name] for name in names))
-            .join_from(incoming, held, is_held)
+            .join_from(incoming, free, is_free)
             .where(incoming.c.text != ""),
         )
         longer = insertion.excluded.text
@@ -265,8 +258,15 @@ class GenerationRuns:
             set_={"text": longer},
             where=func.char_length(longer) > func.char_length(generation_chunks.c.text),
         )
-        rows = await self._statements.rows(select(held.c.id).add_cte(stored.cte("stored")))
-        return frozenset(row["id"] for row in rows)
+        rows = await self._statements.rows(
+            held.add_columns(exists().where(free.c.id == content_history.c.id).label("is_free")).add_cte(
+                stored.cte("stored")
+            )
+        )
+        return Appended(
+            stored=frozenset(row["id"] for row in rows if row["is_free"]),
+            held=frozenset(row["id"] for row in rows),
+        )
 
     async def finish(self, generation_id: UUID, *, fence: int, outcome: Outcome, now: datetime) -> bool:
         """Ends the run: the outcome, the whole text in place of its chunks."""

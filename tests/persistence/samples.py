@@ -132,9 +132,9 @@ async def add_running(store: PostgresStore, user: User) -> Generation:
 
 
 async def append(store: PostgresStore, *chunks: Chunk) -> frozenset[UUID]:
-    """Stores the chunks."""
+    """Stores the chunks; answers the ids for which that was done."""
     async with store.begin() as tx:
-        return await tx.generations.append_chunks(chunks)
+        return (await tx.generations.append_chunks(chunks)).stored
 
 
 def chunk(run: Generation, offset: int, text: str, *, kind: ChunkKind = ChunkKind.TEXT) -> Chunk:

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from domain.account import User
 from domain.errors import ErrorCode
-from domain.generation import ChunkKind, Cursor, Generation, GenerationStatus, RecoveryPolicy, Transcript
+from domain.generation import Appended, ChunkKind, Cursor, Generation, GenerationStatus, RecoveryPolicy, Transcript
 from domain.publication import NO_ANSWER, PublicationStatus
 from persistence.store import PostgresStore
 from persistence.tables import content_history, generation_chunks
@@ -37,6 +37,7 @@ from tests.persistence.samples import (
     new_generation,
     publication_of,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 
 async def _transcript(store: PostgresStore, user: User, run: Generation) -> Transcript:
@@ -125,26 +126,57 @@ async def test_a_lease_is_renewed_by_its_owner_alone(store: PostgresStore, ada: 
 
 async def test_many_leases_are_renewed_while_text_is_appended_without_deadlock(store: PostgresStore, ada: User) -> None:
     runs = [await add_running(store, ada) for _ in range(20)]
-    fences = {run.id: run.fence for run in runs}
-    backwards = dict(reversed(fences.items()))
+    ids = {run.id for run in runs}
 
-    async def renew(order: dict[object, int]) -> None:
+    async def renew(order: list[Generation]) -> None:
         async with store.begin() as tx:
-            held = await tx.generations.renew_leases(
-                {run.id: run.fence for run in runs} if order is fences else backwards, lease_until=MUCH_LATER
-            )
-            assert len(held) == len(runs)
+            held = await tx.generations.renew_leases({run.id: run.fence for run in order}, lease_until=MUCH_LATER)
+        assert held == ids
 
-    async def write(offset: int) -> None:
-        ordered = runs if offset % 2 else runs[::-1]
-        assert len(await append(store, *(chunk(run, offset, "x") for run in ordered))) == len(runs)
+    async def write(offset: int, order: list[Generation]) -> None:
+        async with store.begin() as tx:
+            appended = await tx.generations.append_chunks([chunk(run, offset, "x") for run in order])
+        assert appended.held == ids
 
     for offset in range(5):
-        await asyncio.gather(
-            *(renew(order) for order in (fences, backwards)),  # type: ignore[arg-type]  # a dict of ids is one of objects
-            write(2 * offset),
-            write(2 * offset + 1),
-        )
+        await asyncio.gather(*(work for order in (runs, runs[::-1]) for work in (renew(order), write(offset, order))))
+
+
+async def test_a_run_that_somebody_has_locked_keeps_no_other_up(
+    store: PostgresStore, engine: AsyncEngine, ada: User
+) -> None:
+    locked, free = [await add_running(store, ada) for _ in range(2)]
+    runs = {run.id: run.fence for run in (locked, free)}
+    async with store.begin() as held_up:
+        # As by an instance that stands still before it commits.
+        await held_up.generations.request_cancel(ada.id, locked.id, now=NOW)
+        async with asyncio.timeout(PATIENCE_SECONDS), store.begin() as tx:
+            assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == runs.keys()
+            appended = await tx.generations.append_chunks([chunk(run, 0, "Hello") for run in (locked, free)])
+            assert appended == Appended(stored=frozenset({free.id}), held=frozenset(runs))
+    async with engine.connect() as connection:
+        leases = await connection.execute(select(content_history.c.id, content_history.c.lease_until))
+        assert {row.id: row.lease_until for row in leases} == {locked.id: LEASE_UNTIL, free.id: MUCH_LATER}
+
+    assert await append(store, chunk(locked, 0, "Hello, again")) == {locked.id}
+    assert (await _transcript(store, ada, locked)).content == "Hello, again"
+
+
+async def test_a_run_that_is_being_taken_over_is_held_until_it_is_taken(store: PostgresStore, ada: User) -> None:
+    run = await add_running(store, ada)
+    runs = {run.id: run.fence}
+    async with store.begin() as other:
+        assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        async with store.begin() as tx:
+            assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == {run.id}
+            appended = await tx.generations.append_chunks([chunk(run, 0, "too late")])
+            assert appended == Appended(stored=frozenset(), held=frozenset(runs))
+    async with store.begin() as tx:
+        assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == frozenset()
+        appended = await tx.generations.append_chunks([chunk(run, 0, "too late")])
+        assert appended == Appended(stored=frozenset(), held=frozenset())
+    assert (await get(store, ada, run.id)).status is GenerationStatus.QUEUED
+    assert (await _transcript(store, ada, run)).content == ""
 
 
 async def test_a_heartbeat_touches_no_index(store: PostgresStore, engine: AsyncEngine, ada: User) -> None:
@@ -177,7 +209,10 @@ async def test_text_is_appended_by_its_owner_alone(store: PostgresStore, engine:
         replace(chunk(run, 0, "nobody's"), generation_id=uuid7()),
     )
 
-    assert await append(store, *chunks) == {run.id}
+    async with store.begin() as tx:
+        assert await tx.generations.append_chunks(chunks) == Appended(
+            stored=frozenset({run.id}), held=frozenset({run.id})
+        )
 
     assert await _chunk_count(engine) == 3
     assert (await _transcript(store, ada, run)).content == "Hello"
@@ -201,7 +236,7 @@ async def test_the_end_of_a_run_waits_for_text_that_is_being_appended_and_remove
 ) -> None:
     run = await add_running(store, ada)
     async with store.begin() as tx:
-        assert await tx.generations.append_chunks([chunk(run, 0, "Hello")]) == {run.id}
+        assert (await tx.generations.append_chunks([chunk(run, 0, "Hello")])).stored == {run.id}
         ending = asyncio.create_task(finish(store, run))
         done, _ = await asyncio.wait([ending], timeout=0.2)
         assert not done
@@ -217,10 +252,8 @@ async def test_text_that_is_appended_while_the_run_ends_is_refused(
     run = await add_running(store, ada)
     async with store.begin() as tx:
         assert await tx.generations.finish(run.id, fence=run.fence, outcome=SUCCESS, now=LATER)
-        appending = asyncio.create_task(append(store, chunk(run, 0, "too late")))
-        done, _ = await asyncio.wait([appending], timeout=0.2)
-        assert not done
-    assert await appending == frozenset()
+        assert await append(store, chunk(run, 0, "too late")) == frozenset()
+    assert await append(store, chunk(run, 0, "too late")) == frozenset()
 
     assert await _chunk_count(engine) == 0
 
@@ -379,7 +412,7 @@ async def test_the_text_that_an_owner_is_just_appending_is_not_lost_to_the_recov
 ) -> None:
     run = await add_running(store, ada)
     async with store.begin() as tx:
-        assert await tx.generations.append_chunks([chunk(run, 0, "Hello")]) == {run.id}
+        assert (await tx.generations.append_chunks([chunk(run, 0, "Hello")])).stored == {run.id}
         async with store.begin() as other:
             # The row is locked: left for the next round.
             assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == ()
