@@ -34,6 +34,7 @@ from domain.run import Run
 from domain.store import Store
 from domain.telemetry import Telemetry
 from domain.token_bus import TokenBus
+from domain.worker import one_round
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ CANCEL_POLL_SECONDS = 0.5
 LEASE = timedelta(seconds=15)
 _RENEWALS_PER_LEASE = 4
 MAX_FINISH_RETRY_SECONDS = 5.0
+_CRASHED = Failure(code=ErrorCode.INTERNAL, message="The server failed while the answer was written.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +160,10 @@ class Generator:
         """Calls the action for ever; a database that is away for a while is waited for."""
         while True:
             await asyncio.sleep(interval_seconds)
-            try:
+            with one_round(getattr(action, "__name__", "")) as this:
                 await action()
-            except Unavailable:
-                self._note_outage(getattr(action, "__name__", ""))
-            except Exception:  # noqa: BLE001  (one bad round must not stop the server's other runs; it is logged whole)
-                _log.exception("worker_fault", extra={"action": getattr(action, "__name__", "")})
-
-    def _note_outage(self, action: str) -> None:
-        _log.warning("store_unavailable", extra={"action": action})
-        self._forgive()
+            if isinstance(this.error, Unavailable):
+                self._forgive()
 
     def _forgive(self) -> None:
         self._outage_forgiven_at = asyncio.get_running_loop().time() + self._lease.total_seconds()
@@ -177,7 +173,7 @@ class Generator:
         if free <= 0 or self._leaving.is_set():
             return ()
         now = self._clock()
-        try:
+        with one_round("claim") as this:
             async with self._store.begin() as tx:
                 return await tx.generations.claim(
                     size=free,
@@ -186,11 +182,16 @@ class Generator:
                     now=now,
                     lease_until=now + self._lease,
                 )
-        except Unavailable:
-            self._note_outage("claim")
-            return ()
+        if isinstance(this.error, Unavailable):
+            self._forgive()
+        return ()
 
     async def _execute(self, generation: Generation) -> None:
+        """Runs it to its end; what a fault leaves behind is recovered when its lease has ended."""
+        with one_round("execute"):
+            await self._run_to_end(generation)
+
+    async def _run_to_end(self, generation: Generation) -> None:
         loop = asyncio.get_running_loop()
         run = Run(
             generation=generation,
@@ -212,12 +213,11 @@ class Generator:
                 run.failure = _failure_of(errors)
             except* Exception:  # noqa: BLE001  (the person must see an end, and the operator the fault)
                 _log.exception("generation_crashed", extra={"generation_id": str(generation.id)})
-                run.failure = Failure(
-                    code=ErrorCode.INTERNAL, message="The server failed while the answer was written."
-                )
+                run.failure = _CRASHED
             if not run.is_lost:
                 # First, so that whoever has seen the end and asks the same again finds it.
-                await self._keep(run)
+                with one_round("keep"):
+                    await self._keep(run)
                 await self._finish(run)
             if run.is_lost:
                 self._note_loss(run)
@@ -249,8 +249,12 @@ class Generator:
             await self._answers.remove([run.generation.cache_key])
 
     async def _finish(self, run: Run) -> None:
-        """Stores the end of the run, however long the database is away: nothing that was shown may be lost."""
-        pause_seconds = FLUSH_SECONDS
+        """Stores the end of the run, however long the database is away: nothing that was shown may be lost.
+
+        An end that cannot be stored becomes a failure, for which nothing counts that the provider has told; if that
+        cannot be stored either, the run is left to the recovery.
+        """
+        pause_seconds, is_refused = FLUSH_SECONDS, False
         while not run.is_lost:
             try:
                 if await self._try_finish(run):
@@ -259,6 +263,14 @@ class Generator:
                 _log.warning("store_unavailable", extra={"action": "finish"})
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, MAX_FINISH_RETRY_SECONDS)
+            except Exception:  # noqa: BLE001  (it must not end the server's other runs; it is logged whole)
+                if is_refused:
+                    _log.error("generation_end_lost", extra={"generation_id": str(run.generation.id)})
+                    run.is_lost = True
+                    return
+                _log.exception("generation_end_refused", extra={"generation_id": str(run.generation.id)})
+                is_refused = True
+                run.spoil(_CRASHED)
 
     def _note_loss(self, run: Run) -> None:
         generation = run.generation

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from domain.answer_cache import AnswerCache, cache_keys_of
 from domain.audit import AuditAction, AuditEvent
-from domain.errors import Unavailable
 from domain.notion_pace import IDLE_KEPT
 from domain.notion_webhook import EVENTS_KEPT
 from domain.store import Store
 from domain.throttle import FORGET_AFTER
+from domain.worker import one_round
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +41,9 @@ class Housekeeper:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            try:
-                await self.purge_sessions()
-                await self.delete_expired()
-                await self.purge_notion_paces()
-                await self.purge_events()
-            except Unavailable:
-                _log.warning("store_unavailable", extra={"action": "housekeeping"})
+            for job in (self.purge_sessions, self.delete_expired, self.purge_notion_paces, self.purge_events):
+                with one_round(job.__name__):
+                    await job()
             await asyncio.sleep(CHECK_SECONDS)
 
     async def delete_expired(self) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from domain.errors import AssistantError, NotFound, NotionFailed, NotionFailureReason, Unavailable
+from domain.errors import AssistantError, NotFound, NotionFailed, NotionFailureReason
 from domain.notion_service import NotionService
 from domain.page_sync import (
     Fingerprinter,
@@ -26,6 +26,7 @@ from domain.page_sync import (
 from domain.publication import MAX_TITLE_CHARS, NotionPageState
 from domain.secret import Secret
 from domain.store import Store, Transaction
+from domain.worker import one_round
 
 _log = logging.getLogger(__name__)
 
@@ -89,14 +90,12 @@ class PageWatcher:
         if self._is_draining:
             return 0
         now = self._clock()
-        try:
+        due: Sequence[TrackedPage] = ()
+        with one_round("page_watch"):
             async with self._store.begin() as tx:
                 due = await tx.tracked_pages.claim(
                     size=PAGES_AT_ONCE, per_user=PAGES_AT_ONCE_PER_USER, now=now, claimed_until=now + CLAIM
                 )
-        except Unavailable:
-            _log.warning("store_unavailable", extra={"action": "page_watch"})
-            return 0
         async with asyncio.TaskGroup() as group:
             for tracked in due:
                 group.create_task(self._look_in_time(tracked))
@@ -117,13 +116,11 @@ class PageWatcher:
         except Exception:  # noqa: BLE001  (the worker must outlive a fault with one page; it is logged whole)
             _log.exception("page_look_crashed", extra={"page_id": page_row_id})
             wait = LONGEST_INTERVAL
-        try:
+        with one_round("page_watch"):
             async with self._store.begin() as tx:
                 await tx.tracked_pages.postpone(
                     tracked.page.id, seen=tracked.next_look_at, next_look_at=self._clock() + wait
                 )
-        except Unavailable:
-            _log.warning("store_unavailable", extra={"action": "page_watch"})
 
     async def look(self, tracked: TrackedPage, *, for_somebody: bool = False) -> TrackedPage:
         """Asks Notion for the page, reads it if it may have changed, and keeps what has come of it.

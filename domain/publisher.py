@@ -26,6 +26,7 @@ from domain.publication_answer import properties_of
 from domain.secret import Secret
 from domain.store import Store
 from domain.telemetry import Telemetry
+from domain.worker import one_round
 
 _log = logging.getLogger(__name__)
 
@@ -148,12 +149,10 @@ class Publisher:
         free = self._max_running - len(self._running)
         if free <= 0 or self._is_draining:
             return ()
-        try:
+        with one_round("publication_claim"):
             async with self._store.begin() as tx:
                 return await tx.publications.claim(size=free, now=self._clock(), lease_until=lease_end)
-        except Unavailable:
-            _log.warning("publication_claim_failed")
-            return ()
+        return ()
 
     async def _publish(self, publication: Publication) -> None:
         self._logs.notify(publication.generation_id)
@@ -414,7 +413,7 @@ class Publisher:
             reason=error.reason.value if isinstance(error, NotionFailed) else None,
             retry_after_seconds=error.retry_after_seconds,
         )
-        try:
+        with one_round("publication_failure") as this:
             async with self._store.begin() as tx:
                 known = await tx.publications.find(publication.user_id, publication.id)
                 has_page = known is not None and known.page is not None
@@ -433,7 +432,7 @@ class Publisher:
                     await tx.publications.settle(
                         publication.id, fence=publication.fence, status=status, failure=failure
                     )
-        except Unavailable:
+        if this.error is not None:
             # The lease ends by itself, and then the next owner goes on from the recovery point.
             _log.warning("publication_failure_not_noted", extra={"publication_id": str(publication.id)})
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from uuid import UUID
 
 from domain.errors import Unavailable
@@ -11,8 +10,7 @@ from domain.generation import Chunk, Cursor, GenerationStatus, Growth
 from domain.live_log import LiveLogs
 from domain.store import Store
 from domain.token_bus import TokenBus
-
-_log = logging.getLogger(__name__)
+from domain.worker import one_round
 
 POLL_SECONDS = 0.2
 POLL_SECONDS_WITH_BUS = 1.0
@@ -43,30 +41,30 @@ class RemoteTail:
             except TimeoutError:
                 pass
             self._logs.watched.clear()
-            self._logs.drop_unwatched_copies()
-            watched = self._logs.watched_elsewhere()
-            if self._bus is not None:
-                self._bus.watch(watched)
-            try:
+            with one_round("tail"):
+                self._logs.drop_unwatched_copies()
+                watched = self._logs.watched_elsewhere()
+                if self._bus is not None:
+                    self._bus.watch(watched)
                 await self._refresh(watched)
-            except Unavailable:
-                _log.warning("store_unavailable", extra={"action": "tail"})
 
     async def _receive(self, bus: TokenBus) -> None:
         while True:
-            try:
-                chunks = await bus.receive()
-            except Unavailable:
-                # Until it is back, the store is asked more often.
-                self._is_bus_up = False
-                continue
-            self._is_bus_up = True
-            unsure = {chunk.generation_id for chunk in chunks if not self._append(chunk)}
-            if unsure:
-                try:
-                    await self._refresh(unsure & self._logs.watched_elsewhere())
-                except Unavailable:
-                    _log.warning("store_unavailable", extra={"action": "tail"})
+            with one_round("tail") as this:
+                await self._take(bus)
+            if this.error is not None:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _take(self, bus: TokenBus) -> None:
+        try:
+            chunks = await bus.receive()
+        except Unavailable:
+            # Until it is back, the store is asked more often.
+            self._is_bus_up = False
+            return
+        self._is_bus_up = True
+        unsure = {chunk.generation_id for chunk in chunks if not self._append(chunk)}
+        await self._refresh(unsure & self._logs.watched_elsewhere())
 
     def _append(self, chunk: Chunk) -> bool:
         """Adds a chunk to its copy; False when only the store can tell what comes next."""

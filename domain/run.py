@@ -49,6 +49,12 @@ class Run:
         if self.task is not None:
             self.task.cancel()
 
+    def spoil(self, failure: Failure) -> None:
+        """It fails, however it has come to its end, and what its provider has counted does not count."""
+        self.finish_reason, self.failure = None, failure
+        if self.attempt is not None:
+            self.attempt = replace(self.attempt, usage=None)
+
     async def pause(self, seconds: float) -> None:
         """Waits before the next call; a process that is about to stop does not wait, but gives the run back."""
         try:

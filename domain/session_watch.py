@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
-from domain.errors import Unavailable
 from domain.store import Store
-
-_log = logging.getLogger(__name__)
+from domain.worker import one_round
 
 POLL_SECONDS = 10.0  # the promise is 30 s, also when a round or two fail
 
@@ -46,18 +43,18 @@ class SessionWatch:
         """Works until cancelled."""
         while True:
             await asyncio.sleep(self._poll_seconds)
-            watched = tuple(self._connections)
-            if not watched:
-                continue
-            try:
-                live = await self._live(watched)
-            except Unavailable:
-                _log.warning("store_unavailable", extra={"action": "session_watch"})
-                continue
-            for credential_id in watched:
-                if credential_id not in live:
-                    for ended in self._connections.get(credential_id, ()):
-                        ended.set()
+            with one_round("session_watch"):
+                await self._look()
+
+    async def _look(self) -> None:
+        watched = tuple(self._connections)
+        if not watched:
+            return
+        live = await self._live(watched)
+        for credential_id in watched:
+            if credential_id not in live:
+                for ended in self._connections.get(credential_id, ()):
+                    ended.set()
 
     async def _live(self, watched: Sequence[UUID]) -> frozenset[UUID]:
         now = self._clock()

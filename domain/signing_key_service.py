@@ -10,8 +10,9 @@ from typing import Final, Protocol
 
 from domain.account import AccessClaims, AccessTokens, SigningKey
 from domain.audit import AuditAction, AuditEvent
-from domain.errors import Conflict, Unavailable
+from domain.errors import Conflict
 from domain.store import Store, Transaction
+from domain.worker import one_round
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +80,9 @@ class SigningKeyService:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            try:
+            with one_round("signing_keys"):
                 await self.rotate_if_due()
                 await self.reload()
-            except Unavailable:
-                _log.warning("store_unavailable", extra={"action": "signing_keys"})
             await asyncio.sleep(self._reload_seconds)
 
     async def reload(self) -> None:

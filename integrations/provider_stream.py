@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, TypeVar, assert_never
 
 from domain.errors import ProviderFailed, ProviderFailureReason
-from domain.provider import Finish, ReasoningDelta, StreamEvent, TextDelta, UsageReport
+from domain.provider import Finish, ReasoningDelta, StreamEvent, TextDelta, Usage, UsageReport
 from domain.stream_timeouts import StreamTimeouts
 from integrations.event_stream import EventData, EventReader
 from integrations.provider_faults import failed, malformed, truncated
@@ -22,6 +22,8 @@ Read: TypeAlias = Callable[[EventData], Iterable[StreamEvent]]
 # After the provider's last word only usage and the end of the connection's turn can follow.
 TAIL_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 5.0
+# More than any model reads or writes, and little enough for whatever adds up, stores or shows it.
+MAX_TOKENS: Final = 100_000_000
 # What code that reads a provider's data raises when it is not what it should be: the SDKs check nothing of it.
 _NONSENSE: Final = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 _NOT_PARAMETERS: Final = frozenset({"model", "input", "instructions", "messages", "system"})
@@ -185,10 +187,16 @@ def _shown(
             whole = reasoning.take(delta)
             return ReasoningDelta(whole) if whole else None
         case UsageReport(usage):
-            # Nothing counted is nothing known: no answer is made of no tokens.
-            return item if usage.input_tokens or usage.output_tokens else None
+            return item if _is_counted(usage) else None
         case _:
             assert_never(item)
+
+
+def _is_counted(usage: Usage) -> bool:
+    """No answer is made of no tokens, or of more than any model can have taken: then nothing is known of them."""
+    counted = max(usage.input_tokens, usage.output_tokens)
+    parts = max(usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
+    return counted > 0 and max(counted, parts) <= MAX_TOKENS
 
 
 def _read(events: Iterable[EventData], read: Read, name: str) -> Iterator[StreamEvent]:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.sql import Select
 
 from domain.errors import Unavailable
+from domain.worker import one_round
 from persistence.engine import create_engine
 from persistence.faults import translated_faults
 
@@ -37,10 +38,9 @@ class WorkNotifications:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            try:
+            with one_round("notifications"):
                 await self._listen()
-            except Unavailable:
-                await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self) -> None:
         engine = create_engine(self._url, pool_size=1, application_name="notion-assistant notifications")

@@ -216,6 +216,14 @@ class TestTheAnswer:
             Usage(input_tokens=12, output_tokens=5),
         ]
 
+    async def test_counts_nothing_that_no_model_can_have_taken(self) -> None:
+        start = {"type": "message_start", "message": {"usage": {"input_tokens": 2**63, "output_tokens": 1}}}
+
+        received, failed = await answer_to(events(start, text("Hi"), stop("end_turn", output_tokens=5), OVER))
+
+        assert failed is None
+        assert not [item for item in received if isinstance(item, UsageReport)]
+
     async def test_keeps_thoughts_apart(self) -> None:
         def block(index: int) -> dict[str, object]:
             return {

@@ -299,6 +299,13 @@ class TestNonsense:
         assert failed is None
         assert received == [TextDelta("Hi"), Finish(FinishReason.STOP)]
 
+    @pytest.mark.parametrize("usage", [{"input_tokens": 2**63}, {"input_tokens": 3, "output_tokens": 10**9}], ids=str)
+    async def test_of_a_usage_that_no_model_can_have_is_not_counted(self, usage: dict[str, int]) -> None:
+        received, failed = await answer_to(events(delta("Hi"), completed(usage=usage)))
+
+        assert failed is None
+        assert received == [TextDelta("Hi"), Finish(FinishReason.STOP)]
+
     @pytest.mark.parametrize(
         "body", [Answer(parts=[b"\xff\xfe\n\n"]), Answer(parts=[b"data: \xff\xff\n\n"]), Answer(parts=[])]
     )
