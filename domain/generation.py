@@ -7,7 +7,7 @@ import binascii
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, Self
@@ -321,17 +321,18 @@ class Generations(Protocol):
         """Ended ones that are older than their user or the server keeps them, the ids by user; the oldest first."""
 
     async def claim(
-        self, *, size: int, per_user: int, owner: str, now: datetime, lease_until: datetime
+        self, *, size: int, per_user: int, owner: str, now: datetime, lease: timedelta
     ) -> tuple[Generation, ...]:
         """Takes queued generations to run: marks them RUNNING with a new fence; fair between users.
 
         One that was started before (`started_at` is set) gets a new epoch, for watchers may have seen unstored text.
+        Leases begin and end by the store's clock.
         """
 
     async def recover_abandoned(self, *, now: datetime, policy: RecoveryPolicy) -> tuple[UUID, ...]:
         """Deals with runs whose lease has ended: ends them as INTERRUPTED (or CANCELLED), or queues them again."""
 
-    async def renew_leases(self, runs: Mapping[UUID, int], *, lease_until: datetime) -> frozenset[UUID]:
+    async def renew_leases(self, runs: Mapping[UUID, int], *, lease: timedelta) -> frozenset[UUID]:
         """Extends the leases of these ids with these fences; answers the ids that are still held.
 
         Nobody waits for one that somebody else has locked: it keeps the lease that it has.

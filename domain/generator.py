@@ -172,15 +172,14 @@ class Generator:
         free = self._limits.max_running - len(self._tasks)
         if free <= 0 or self._leaving.is_set():
             return ()
-        now = self._clock()
         with one_round("claim") as this:
             async with self._store.begin() as tx:
                 return await tx.generations.claim(
                     size=free,
                     per_user=self._limits.max_running_per_user,
                     owner=self._owner,
-                    now=now,
-                    lease_until=now + self._lease,
+                    now=self._clock(),
+                    lease=self._lease,
                 )
         if isinstance(this.error, Unavailable):
             self._forgive()
@@ -372,7 +371,7 @@ class Generator:
         if not fences:
             return
         async with self._storing, self._store.begin() as tx:
-            held = await tx.generations.renew_leases(fences, lease_until=self._clock() + self._lease)
+            held = await tx.generations.renew_leases(fences, lease=self._lease)
         for generation_id in fences.keys() - held:
             run = self._runs.get(generation_id)
             if run is not None and run.generation.fence == fences[generation_id]:

@@ -7,12 +7,13 @@ first. Where there are several, locked rows are not waited for: whoever holds on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Integer,
     Subquery,
     TableValuedAlias,
@@ -57,7 +58,7 @@ class GenerationRuns:
     _statements: Statements
 
     async def claim(
-        self, *, size: int, per_user: int, owner: str, now: datetime, lease_until: datetime
+        self, *, size: int, per_user: int, owner: str, now: datetime, lease: timedelta
     ) -> tuple[Generation, ...]:
         """Takes queued generations to run: marks them RUNNING with a new fence; fair between users.
 
@@ -86,7 +87,7 @@ class GenerationRuns:
                 fence=content_history.c.fence + 1,
                 epoch=content_history.c.epoch + case((is_restart, 1), else_=0),
                 owner=owner,
-                lease_until=lease_until,
+                lease_until=_database_time() + lease,
                 started_at=now,
             )
             .returning(*GENERATION_COLUMNS, picked.c.place)
@@ -104,7 +105,7 @@ class GenerationRuns:
         """
         abandoned = await self._statements.rows(
             select(content_history.c.id)
-            .where(IS_RUNNING, content_history.c.lease_until < now)
+            .where(IS_RUNNING, content_history.c.lease_until < _database_time())
             .order_by(content_history.c.id)
             .with_for_update(skip_locked=True)
         )
@@ -160,7 +161,7 @@ class GenerationRuns:
         )
         return ids
 
-    async def renew_leases(self, runs: Mapping[UUID, int], *, lease_until: datetime) -> frozenset[UUID]:
+    async def renew_leases(self, runs: Mapping[UUID, int], *, lease: timedelta) -> frozenset[UUID]:
         """Extends the leases of these ids with these fences; answers the ids that are still held.
 
         Among them are those whose row is locked at the moment: they keep the lease that they have.
@@ -176,7 +177,11 @@ class GenerationRuns:
             .where(IS_RUNNING)
         )
         free = held.with_for_update(of=content_history, key_share=True, skip_locked=True).cte("free")
-        renewal = update(content_history).where(content_history.c.id == free.c.id).values(lease_until=lease_until)
+        renewal = (
+            update(content_history)
+            .where(content_history.c.id == free.c.id)
+            .values(lease_until=_database_time() + lease)
+        )
         rows = await self._statements.rows(held.add_cte(renewal.cte("renewal")))
         return frozenset(row["id"] for row in rows)
 
@@ -307,6 +312,11 @@ def _queue() -> Subquery:
         .where(IS_QUEUED)
         .subquery("queue")
     )
+
+
+def _database_time() -> ColumnElement[datetime]:
+    """What leases go by: one clock for all instances, at the moment when the row is written or looked at."""
+    return func.clock_timestamp(type_=DateTime(timezone=True))
 
 
 def _is_run(generation_id: UUID, fence: int) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from ops.encryption_key import EncryptionKey
@@ -10,6 +11,7 @@ from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario
 from tests.waiting import until
 
 SETTINGS = {"openai_api_key": "sk-server-0123456789"}
+LEASES_END = "UPDATE content_history SET lease_until = lease_until - interval '5 minutes' WHERE status = 'RUNNING'"
 START = datetime.min.replace(tzinfo=UTC)
 
 
@@ -32,8 +34,11 @@ async def test_nobody_is_taken_for_dead_when_all_have_stood_still(
         world.openai.enqueue(Scenario(gate=gate))
         generation_id = await start(ada)
         await until_text(ada, generation_id)
-        # As a suspended machine finds it: by the clock, leases have ended long ago.
+        # As a suspended machine finds it: by all clocks, leases have ended long ago.
+        connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
         stood_still = timedelta(minutes=5)
+        await connection.execute(LEASES_END)
+        await connection.close()
         went_on_at = datetime.now(UTC) + stood_still
         await until(lambda: all((each._looked_for_abandoned_at or START) > went_on_at for each in generators))
         gate.open()

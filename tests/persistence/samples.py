@@ -32,6 +32,9 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 MUCH_LATER = NOW + timedelta(hours=1)
 LEASE_UNTIL = NOW + timedelta(seconds=30)
+# By the database's clock: one that outlasts any test, and one that has ended as soon as it is given.
+LEASE = timedelta(hours=1)
+NO_LEASE = timedelta(seconds=-1)
 EVERYTHING = HistoryFilter()
 FAILURE = Failure(
     code=ErrorCode.PROVIDER_FAILED, message="The provider is overloaded.", reason="OVERLOADED", retry_after_seconds=7
@@ -114,13 +117,17 @@ async def add(store: PostgresStore, *generations: NewGeneration) -> None:
 
 
 async def claim(
-    store: PostgresStore, *, size: int = 100, per_user: int = 100, owner: str = "one", now: datetime = NOW
+    store: PostgresStore,
+    *,
+    size: int = 100,
+    per_user: int = 100,
+    owner: str = "one",
+    now: datetime = NOW,
+    lease: timedelta = NO_LEASE,
 ) -> tuple[Generation, ...]:
-    """Takes what is queued."""
+    """Takes what is queued; whoever looks for abandoned runs finds these at once, unless they have a lease."""
     async with store.begin() as tx:
-        return await tx.generations.claim(
-            size=size, per_user=per_user, owner=owner, now=now, lease_until=now + timedelta(seconds=30)
-        )
+        return await tx.generations.claim(size=size, per_user=per_user, owner=owner, now=now, lease=lease)
 
 
 async def add_running(store: PostgresStore, user: User) -> Generation:

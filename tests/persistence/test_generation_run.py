@@ -16,12 +16,13 @@ from domain.account import User
 from domain.errors import ErrorCode
 from domain.generation import Appended, ChunkKind, Cursor, Generation, GenerationStatus, RecoveryPolicy, Transcript
 from domain.publication import NO_ANSWER, PublicationStatus
+from persistence.advisory_lock import AdvisoryLock
 from persistence.store import PostgresStore
 from persistence.tables import content_history, generation_chunks
 from tests.persistence.samples import (
     LATER,
-    LEASE_UNTIL,
-    MUCH_LATER,
+    LEASE,
+    NO_LEASE,
     NOW,
     SUCCESS,
     add,
@@ -37,7 +38,7 @@ from tests.persistence.samples import (
     new_generation,
     publication_of,
 )
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 async def _transcript(store: PostgresStore, user: User, run: Generation) -> Transcript:
@@ -104,7 +105,7 @@ async def test_no_generation_is_claimed_twice_and_no_user_gets_more_than_their_s
 async def test_two_who_claim_at_once_do_not_both_find_room_for_one_more(store: PostgresStore, ada: User) -> None:
     await add(store, new_generation(ada), new_generation(ada))
     async with store.begin() as tx:
-        assert len(await tx.generations.claim(size=1, per_user=1, owner="1", now=NOW, lease_until=LEASE_UNTIL)) == 1
+        assert len(await tx.generations.claim(size=1, per_user=1, owner="1", now=NOW, lease=LEASE)) == 1
         second = asyncio.create_task(claim(store, size=1, per_user=1, owner="2"))
         done, _ = await asyncio.wait([second], timeout=0.2)
         assert not done
@@ -118,8 +119,8 @@ async def test_a_lease_is_renewed_by_its_owner_alone(store: PostgresStore, ada: 
     runs = {held.id: held.fence, ended.id: ended.fence, lost.id: lost.fence + 1, uuid7(): 1}
 
     async with store.begin() as tx:
-        assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == {held.id}
-        assert await tx.generations.renew_leases({}, lease_until=MUCH_LATER) == frozenset()
+        assert await tx.generations.renew_leases(runs, lease=LEASE) == {held.id}
+        assert await tx.generations.renew_leases({}, lease=LEASE) == frozenset()
         # Of the running ones only the lease of the first has been extended.
         assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (lost.id,)
 
@@ -130,7 +131,7 @@ async def test_many_leases_are_renewed_while_text_is_appended_without_deadlock(s
 
     async def renew(order: list[Generation]) -> None:
         async with store.begin() as tx:
-            held = await tx.generations.renew_leases({run.id: run.fence for run in order}, lease_until=MUCH_LATER)
+            held = await tx.generations.renew_leases({run.id: run.fence for run in order}, lease=LEASE)
         assert held == ids
 
     async def write(offset: int, order: list[Generation]) -> None:
@@ -151,12 +152,12 @@ async def test_a_run_that_somebody_has_locked_keeps_no_other_up(
         # As by an instance that stands still before it commits.
         await held_up.generations.request_cancel(ada.id, locked.id, now=NOW)
         async with asyncio.timeout(PATIENCE_SECONDS), store.begin() as tx:
-            assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == runs.keys()
+            assert await tx.generations.renew_leases(runs, lease=LEASE) == runs.keys()
             appended = await tx.generations.append_chunks([chunk(run, 0, "Hello") for run in (locked, free)])
             assert appended == Appended(stored=frozenset({free.id}), held=frozenset(runs))
     async with engine.connect() as connection:
-        leases = await connection.execute(select(content_history.c.id, content_history.c.lease_until))
-        assert {row.id: row.lease_until for row in leases} == {locked.id: LEASE_UNTIL, free.id: MUCH_LATER}
+        lease = select(content_history.c.id).where(content_history.c.lease_until > func.now())
+        assert (await connection.execute(lease)).scalars().all() == [free.id]
 
     assert await append(store, chunk(locked, 0, "Hello, again")) == {locked.id}
     assert (await _transcript(store, ada, locked)).content == "Hello, again"
@@ -168,11 +169,11 @@ async def test_a_run_that_is_being_taken_over_is_held_until_it_is_taken(store: P
     async with store.begin() as other:
         assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
         async with store.begin() as tx:
-            assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == {run.id}
+            assert await tx.generations.renew_leases(runs, lease=LEASE) == {run.id}
             appended = await tx.generations.append_chunks([chunk(run, 0, "too late")])
             assert appended == Appended(stored=frozenset(), held=frozenset(runs))
     async with store.begin() as tx:
-        assert await tx.generations.renew_leases(runs, lease_until=MUCH_LATER) == frozenset()
+        assert await tx.generations.renew_leases(runs, lease=LEASE) == frozenset()
         appended = await tx.generations.append_chunks([chunk(run, 0, "too late")])
         assert appended == Appended(stored=frozenset(), held=frozenset())
     assert (await get(store, ada, run.id)).status is GenerationStatus.QUEUED
@@ -182,7 +183,7 @@ async def test_a_run_that_is_being_taken_over_is_held_until_it_is_taken(store: P
 async def test_a_heartbeat_touches_no_index(store: PostgresStore, engine: AsyncEngine, ada: User) -> None:
     run = await add_running(store, ada)
     async with store.begin() as tx:
-        await tx.generations.renew_leases({run.id: run.fence}, lease_until=LATER)
+        await tx.generations.renew_leases({run.id: run.fence}, lease=LEASE)
         await tx.generations.request_cancel(ada.id, run.id, now=LATER)
     async with engine.connect() as connection:
         # The server's count of updates that stayed on their page comes a moment after the commit.
@@ -318,7 +319,7 @@ async def test_a_released_run_is_queued_again_and_restarts_in_a_new_epoch(
     await append(store, chunk(run, 0, "unseen"))
     async with store.begin() as tx:
         await tx.generations.release(run.id, fence=run.fence - 1)
-        assert await tx.generations.renew_leases({run.id: run.fence}, lease_until=LATER) == {run.id}
+        assert await tx.generations.renew_leases({run.id: run.fence}, lease=LEASE) == {run.id}
         await tx.generations.release(run.id, fence=run.fence)
     released = await get(store, ada, run.id)
     assert released.status is GenerationStatus.QUEUED
@@ -338,7 +339,6 @@ async def test_an_abandoned_run_without_text_is_queued_again(store: PostgresStor
     run = await add_running(store, ada)
     await add_publication(store, run)
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=LEASE_UNTIL, policy=RecoveryPolicy()) == ()
         assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
 
     assert (await get(store, ada, run.id)).status is GenerationStatus.QUEUED
@@ -427,17 +427,51 @@ async def test_a_lease_that_ended_may_still_be_renewed_until_somebody_takes_the_
 ) -> None:
     run = await add_running(store, ada)
     async with store.begin() as tx:
-        assert await tx.generations.renew_leases({run.id: run.fence}, lease_until=LATER + timedelta(hours=1)) == {
-            run.id
-        }
+        assert await tx.generations.renew_leases({run.id: run.fence}, lease=LEASE) == {run.id}
         assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == ()
+
+
+async def test_a_lease_goes_by_the_clock_of_the_database_alone(store: PostgresStore, ada: User) -> None:
+    await add(store, new_generation(ada))
+    # By a clock that is far behind, and one that is far ahead.
+    (run,) = await claim(store, now=NOW - timedelta(days=1_000), lease=LEASE)
+    far_ahead = NOW + timedelta(days=1_000)
+    async with store.begin() as tx:
+        assert await tx.generations.recover_abandoned(now=far_ahead, policy=RecoveryPolicy()) == ()
+        await tx.generations.renew_leases({run.id: run.fence}, lease=NO_LEASE)
+    async with store.begin() as tx:
+        assert await tx.generations.recover_abandoned(now=NOW, policy=RecoveryPolicy()) == (run.id,)
+
+
+async def test_a_lease_begins_when_the_run_is_taken_however_long_that_was_waited_for(
+    store: PostgresStore, engine: AsyncEngine, ada: User
+) -> None:
+    await add(store, new_generation(ada))
+    async with engine.connect() as other:
+        await other.execute(AdvisoryLock.GENERATION_CLAIM.taken())
+        waiting = asyncio.create_task(claim(store, lease=LEASE))
+        await until(lambda: _is_waited(engine))
+        let_go_at = (await other.execute(select(func.clock_timestamp()))).scalar_one()
+    (run,) = await waiting
+
+    async with engine.connect() as connection:
+        lease = select(content_history.c.lease_until).where(content_history.c.id == run.id)
+        assert (await connection.execute(lease)).scalar_one() >= let_go_at + LEASE
+
+
+async def _is_waited(engine: AsyncEngine) -> bool:
+    waiters = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with engine.connect() as connection:
+        return bool((await connection.execute(waiters)).scalar_one())
 
 
 async def test_owner_and_lease_are_gone_with_the_run(store: PostgresStore, engine: AsyncEngine, ada: User) -> None:
     run = await add_running(store, ada)
     columns = select(content_history.c.owner, content_history.c.lease_until).where(content_history.c.id == run.id)
     async with engine.connect() as connection:
-        assert tuple((await connection.execute(columns)).one()) == ("one", LEASE_UNTIL)
+        owner, lease_until = (await connection.execute(columns)).one()
+    assert owner == "one"
+    assert lease_until is not None
     await finish(store, run)
     async with engine.connect() as connection:
         assert tuple((await connection.execute(columns)).one()) == (None, None)

@@ -34,6 +34,7 @@ from persistence.tables import (
 )
 from tests.persistence.samples import (
     FAILURE,
+    LEASE,
     LEASE_UNTIL,
     MUCH_LATER,
     NOW,
@@ -111,7 +112,7 @@ async def _fill(store: PostgresStore, engine: AsyncEngine, ada: User) -> Filled:
     due = new_generation(ada)
     runs = [new_generation(ada) for _ in range(30)]
     await add(store, due, *runs)
-    claimed = await claim(store)
+    claimed = await claim(store, lease=LEASE)
     await finish(store, claimed[0])
     publication = await add_publication(store, due)
     run = claimed[-1]
@@ -288,14 +289,14 @@ def _queries(filled: Filled) -> dict[str, tuple[Callable[[PostgresTransaction], 
             {"pk_generation_chunks"},
         ),
         "claim": (
-            lambda tx: tx.generations.claim(size=5, per_user=99, owner="1", now=NOW, lease_until=LEASE_UNTIL),
+            lambda tx: tx.generations.claim(size=5, per_user=99, owner="1", now=NOW, lease=LEASE),
             {"ix_content_history_queued", "ix_content_history_running"},
         ),
         "recover": (
             lambda tx: tx.generations.recover_abandoned(now=NOW, policy=RecoveryPolicy()),
             {"ix_content_history_running"},
         ),
-        "renew leases": (lambda tx: tx.generations.renew_leases({run.id: run.fence}, lease_until=NOW), set()),
+        "renew leases": (lambda tx: tx.generations.renew_leases({run.id: run.fence}, lease=LEASE), set()),
         "append": (lambda tx: tx.generations.append_chunks([chunk(run, 900, "more")]), set()),
         "cancelled": (lambda tx: tx.generations.list_cancel_requested([run.id]), set()),
         "finish": (

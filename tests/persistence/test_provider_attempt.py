@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -20,6 +19,7 @@ from persistence.tables import provider_attempts
 from tests.persistence.samples import (
     FAILURE,
     LATER,
+    LEASE,
     MUCH_LATER,
     add_running,
     attempts_of,
@@ -87,7 +87,7 @@ async def test_recovery_closes_what_a_dead_owner_has_left_open(
     run, alive = await add_running(store, ada), await add_running(store, ada)
     left, others = await open_attempt(store, run), await open_attempt(store, alive)
     async with store.begin() as tx:
-        await tx.generations.renew_leases({alive.id: alive.fence}, lease_until=MUCH_LATER + timedelta(hours=1))
+        await tx.generations.renew_leases({alive.id: alive.fence}, lease=LEASE)
 
     async with store.begin() as tx:
         await tx.generations.recover_abandoned(now=MUCH_LATER, policy=policy)
