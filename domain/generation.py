@@ -329,8 +329,11 @@ class Generations(Protocol):
         Leases begin and end by the store's clock.
         """
 
-    async def recover_abandoned(self, *, now: datetime, policy: RecoveryPolicy) -> tuple[UUID, ...]:
-        """Deals with runs whose lease has ended: ends them as INTERRUPTED (or CANCELLED), or queues them again."""
+    async def recover_abandoned(self, *, now: datetime, policy: RecoveryPolicy, up_for: timedelta) -> tuple[UUID, ...]:
+        """Deals with runs whose lease has ended: ends them as INTERRUPTED (or CANCELLED), or queues them again.
+
+        A store that has not been `up_for` that long proves nobody dead: nobody could renew a lease while it was away.
+        """
 
     async def renew_leases(self, runs: Mapping[UUID, int], *, lease: timedelta) -> frozenset[UUID]:
         """Extends the leases of these ids with these fences; answers the ids that are still held.

@@ -390,7 +390,9 @@ class Generator:
         if asyncio.get_running_loop().time() < self._outage_forgiven_at:
             return
         async with self._store.begin() as tx:
-            recovered = await tx.generations.recover_abandoned(now=self._clock(), policy=self._recovery)
+            recovered = await tx.generations.recover_abandoned(
+                now=self._clock(), policy=self._recovery, up_for=self._lease
+            )
             await self._biller.bill_abandoned(tx, recovered)
         for generation_id in recovered:
             _log.warning("generation_recovered", extra={"generation_id": str(generation_id)})

@@ -97,15 +97,19 @@ class GenerationRuns:
         )
         return tuple(generation_of(row) for row in sorted(rows, key=lambda row: (row["place"], row["id"])))
 
-    async def recover_abandoned(self, *, now: datetime, policy: RecoveryPolicy) -> tuple[UUID, ...]:
-        """Deals with runs whose lease has ended.
+    async def recover_abandoned(self, *, now: datetime, policy: RecoveryPolicy, up_for: timedelta) -> tuple[UUID, ...]:
+        """Deals with runs whose lease has ended, unless the database has not been `up_for` that long.
 
         Those that were asked to stop become CANCELLED, others that the policy gives up INTERRUPTED, both with what is
         stored; the rest are QUEUED again. Of their calls to providers nothing more will be heard.
         """
         abandoned = await self._statements.rows(
             select(content_history.c.id)
-            .where(IS_RUNNING, content_history.c.lease_until < _database_time())
+            .where(
+                IS_RUNNING,
+                content_history.c.lease_until < _database_time(),
+                func.pg_postmaster_start_time(type_=DateTime(timezone=True)) <= _database_time() - up_for,
+            )
             .order_by(content_history.c.id)
             .with_for_update(skip_locked=True)
         )

@@ -35,6 +35,7 @@ LEASE_UNTIL = NOW + timedelta(seconds=30)
 # By the database's clock: one that outlasts any test, and one that has ended as soon as it is given.
 LEASE = timedelta(hours=1)
 NO_LEASE = timedelta(seconds=-1)
+NO_TIME = timedelta()
 EVERYTHING = HistoryFilter()
 FAILURE = Failure(
     code=ErrorCode.PROVIDER_FAILED, message="The provider is overloaded.", reason="OVERLOADED", retry_after_seconds=7

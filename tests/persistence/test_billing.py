@@ -18,6 +18,7 @@ from persistence.store import PostgresStore
 from tests.persistence.samples import (
     FAILURE,
     MUCH_LATER,
+    NO_TIME,
     NOW,
     add_running,
     append,
@@ -48,7 +49,7 @@ PROMPT_TOKENS = 5 + 8  # of "Why is the sky blue?"
 async def recover(store: PostgresStore, policy: RecoveryPolicy) -> None:
     """As every instance does it, once a second."""
     async with store.begin() as tx:
-        recovered = await tx.generations.recover_abandoned(now=MUCH_LATER, policy=policy)
+        recovered = await tx.generations.recover_abandoned(now=MUCH_LATER, policy=policy, up_for=NO_TIME)
         await BILLER.bill_abandoned(tx, recovered)
 
 

@@ -17,6 +17,7 @@ from persistence.store import PostgresStore
 from tests.persistence.samples import (
     FAILED,
     MUCH_LATER,
+    NO_TIME,
     NOW,
     SUCCESS,
     add,
@@ -116,19 +117,19 @@ async def _cancel_queued(store: PostgresStore, run: Generation) -> None:
 async def _die_with_text(store: PostgresStore, run: Generation) -> None:
     await append(store, chunk(run, 0, "shown"))
     async with store.begin() as tx:
-        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy())
+        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(), up_for=NO_TIME)
 
 
 async def _die_cancelled(store: PostgresStore, run: Generation) -> None:
     async with store.begin() as tx:
         await tx.generations.request_cancel(run.user_id, run.id, now=NOW)
-        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy())
+        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(), up_for=NO_TIME)
 
 
 async def _die_again_and_again(store: PostgresStore, run: Generation) -> None:
     for _ in range(3):
         async with store.begin() as tx:
-            await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(max_starts=3))
+            await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(max_starts=3), up_for=NO_TIME)
         await claim(store)
 
 
@@ -159,7 +160,7 @@ async def test_whatever_ends_a_generation_gives_its_reservation_back(
 async def test_one_that_starts_again_keeps_its_reservation(store: PostgresStore, ada: User) -> None:
     await add_reserved(store, ada)
     async with store.begin() as tx:
-        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy())
+        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(), up_for=NO_TIME)
     (run,) = await claim(store)
     assert (await spending(store, ada))[DAY].reserved == Decimal("0.25")
 

@@ -23,6 +23,7 @@ from tests.persistence.samples import (
     LATER,
     LEASE,
     NO_LEASE,
+    NO_TIME,
     NOW,
     SUCCESS,
     add,
@@ -122,7 +123,7 @@ async def test_a_lease_is_renewed_by_its_owner_alone(store: PostgresStore, ada: 
         assert await tx.generations.renew_leases(runs, lease=LEASE) == {held.id}
         assert await tx.generations.renew_leases({}, lease=LEASE) == frozenset()
         # Of the running ones only the lease of the first has been extended.
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (lost.id,)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == (lost.id,)
 
 
 async def test_many_leases_are_renewed_while_text_is_appended_without_deadlock(store: PostgresStore, ada: User) -> None:
@@ -167,7 +168,8 @@ async def test_a_run_that_is_being_taken_over_is_held_until_it_is_taken(store: P
     run = await add_running(store, ada)
     runs = {run.id: run.fence}
     async with store.begin() as other:
-        assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        policy = RecoveryPolicy()
+        assert await other.generations.recover_abandoned(now=LATER, policy=policy, up_for=NO_TIME) == (run.id,)
         async with store.begin() as tx:
             assert await tx.generations.renew_leases(runs, lease=LEASE) == {run.id}
             appended = await tx.generations.append_chunks([chunk(run, 0, "too late")])
@@ -339,7 +341,7 @@ async def test_an_abandoned_run_without_text_is_queued_again(store: PostgresStor
     run = await add_running(store, ada)
     await add_publication(store, run)
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == (run.id,)
 
     assert (await get(store, ada, run.id)).status is GenerationStatus.QUEUED
     assert (await publication_of(store, run.id)).status is PublicationStatus.PENDING
@@ -357,7 +359,7 @@ async def test_an_abandoned_run_with_text_is_interrupted_and_keeps_it(
     await append(store, chunk(run, 9, "arrived.", kind=kind))
 
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == (run.id,)
 
     ended = await get(store, ada, run.id)
     assert (ended.status, ended.finished_at) == (GenerationStatus.INTERRUPTED, LATER)
@@ -382,7 +384,7 @@ async def test_an_abandoned_run_that_was_to_stop_is_cancelled(store: PostgresSto
     async with store.begin() as tx:
         await tx.generations.request_cancel(ada.id, run.id, now=NOW)
 
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == (run.id,)
 
     ended = await get(store, ada, run.id)
     assert (ended.status, ended.finished_at, ended.failure) == (GenerationStatus.CANCELLED, LATER, None)
@@ -397,7 +399,7 @@ async def test_every_abandoned_run_is_recovered_once(store: PostgresStore, ada: 
 
     async def recover() -> tuple[object, ...]:
         async with store.begin() as tx:
-            return await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy())
+            return await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME)
 
     recovered = [each for some in await asyncio.gather(*(recover() for _ in range(4))) for each in some]
 
@@ -415,9 +417,9 @@ async def test_the_text_that_an_owner_is_just_appending_is_not_lost_to_the_recov
         assert (await tx.generations.append_chunks([chunk(run, 0, "Hello")])).stored == {run.id}
         async with store.begin() as other:
             # The row is locked: left for the next round.
-            assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == ()
+            assert await other.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == ()
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == (run.id,)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == (run.id,)
 
     assert (await _transcript(store, ada, run)).content == "Hello"
 
@@ -428,7 +430,7 @@ async def test_a_lease_that_ended_may_still_be_renewed_until_somebody_takes_the_
     run = await add_running(store, ada)
     async with store.begin() as tx:
         assert await tx.generations.renew_leases({run.id: run.fence}, lease=LEASE) == {run.id}
-        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy()) == ()
+        assert await tx.generations.recover_abandoned(now=LATER, policy=RecoveryPolicy(), up_for=NO_TIME) == ()
 
 
 async def test_a_lease_goes_by_the_clock_of_the_database_alone(store: PostgresStore, ada: User) -> None:
@@ -437,10 +439,19 @@ async def test_a_lease_goes_by_the_clock_of_the_database_alone(store: PostgresSt
     (run,) = await claim(store, now=NOW - timedelta(days=1_000), lease=LEASE)
     far_ahead = NOW + timedelta(days=1_000)
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=far_ahead, policy=RecoveryPolicy()) == ()
+        assert await tx.generations.recover_abandoned(now=far_ahead, policy=RecoveryPolicy(), up_for=NO_TIME) == ()
         await tx.generations.renew_leases({run.id: run.fence}, lease=NO_LEASE)
     async with store.begin() as tx:
-        assert await tx.generations.recover_abandoned(now=NOW, policy=RecoveryPolicy()) == (run.id,)
+        assert await tx.generations.recover_abandoned(now=NOW, policy=RecoveryPolicy(), up_for=NO_TIME) == (run.id,)
+
+
+async def test_a_database_that_was_away_a_moment_ago_proves_nobody_dead(store: PostgresStore, ada: User) -> None:
+    run = await add_running(store, ada)
+    policy = RecoveryPolicy()
+    async with store.begin() as tx:
+        longer_than_any_server = timedelta(days=10_000)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=policy, up_for=longer_than_any_server) == ()
+        assert await tx.generations.recover_abandoned(now=LATER, policy=policy, up_for=NO_TIME) == (run.id,)
 
 
 async def test_a_lease_begins_when_the_run_is_taken_however_long_that_was_waited_for(

@@ -21,6 +21,7 @@ from tests.persistence.samples import (
     LATER,
     LEASE,
     MUCH_LATER,
+    NO_TIME,
     add_running,
     attempts_of,
     finish,
@@ -90,7 +91,7 @@ async def test_recovery_closes_what_a_dead_owner_has_left_open(
         await tx.generations.renew_leases({alive.id: alive.fence}, lease=LEASE)
 
     async with store.begin() as tx:
-        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=policy)
+        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=policy, up_for=NO_TIME)
 
     assert await attempts_of(store, run) == (replace(left, status=AttemptStatus.INTERRUPTED, finished_at=MUCH_LATER),)
     assert await attempts_of(store, alive) == (others,)
@@ -104,7 +105,7 @@ async def test_a_call_that_begins_while_its_run_is_recovered_is_not_overlooked(s
             return await tx.provider_attempts.open(new_attempt(run), fence=run.fence)
 
     async with store.begin() as tx:
-        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy())
+        await tx.generations.recover_abandoned(now=MUCH_LATER, policy=RecoveryPolicy(), up_for=NO_TIME)
         beginning = asyncio.create_task(begin())
         done, _ = await asyncio.wait([beginning], timeout=0.2)
         assert not done
