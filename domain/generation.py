@@ -341,11 +341,14 @@ class Generations(Protocol):
         Nobody waits for one that somebody else has locked: it keeps the lease that it has.
         """
 
-    async def release(self, generation_id: UUID, *, fence: int) -> None:
-        """Gives back a run that has shown nothing yet, so that it is queued again."""
+    async def release(self, generation_id: UUID, *, fence: int) -> bool:
+        """Gives back a run, so that it is queued again; False also when somebody has asked to stop it."""
 
     async def request_cancel(self, user_id: UUID, generation_id: UUID, *, now: datetime) -> Generation | None:
-        """Ends a queued one at once as CANCELLED, marks a running one; None when the user has no such generation."""
+        """Ends a queued one at once as CANCELLED, marks a running one; None when the user has no such generation.
+
+        One that waits to start again keeps what is stored of its first try.
+        """
 
     async def find_queue_position(self, generation_id: UUID) -> int | None:
         """Where a queued one stands in line: 1 is next; None when it is not queued."""

@@ -280,18 +280,20 @@ class Generator:
     async def _try_finish(self, run: Run) -> bool:
         generation = run.generation
         status, failure = self._end_of(run)
-        attempt = self._ended_attempt(run, status, failure)
-        outcome = None if status is None else _outcome_of(run, status, failure)
         async with self._store.begin() as tx:
-            if outcome is None:
-                await tx.generations.release(generation.id, fence=generation.fence)
-            elif not await tx.generations.finish(
-                generation.id, fence=generation.fence, outcome=outcome, now=self._clock()
-            ):
-                run.is_lost = True
-                return False
-            elif outcome.status is not GenerationStatus.SUCCEEDED:
-                await tx.publications.fail_pending_of(generation.id, NO_ANSWER)
+            if status is None and not await tx.generations.release(generation.id, fence=generation.fence):
+                # Somebody wants it to stop, unless another owns it by now, which is found out next.
+                status = GenerationStatus.CANCELLED
+            if status is not None:
+                outcome = _outcome_of(run, status, failure)
+                if not await tx.generations.finish(
+                    generation.id, fence=generation.fence, outcome=outcome, now=self._clock()
+                ):
+                    run.is_lost = True
+                    return False
+                if status is not GenerationStatus.SUCCEEDED:
+                    await tx.publications.fail_pending_of(generation.id, NO_ANSWER)
+            attempt = self._ended_attempt(run, status, failure)
             if attempt is not None:
                 await tx.provider_attempts.close(attempt)
         name = "RELEASED" if status is None else status.value

@@ -197,16 +197,20 @@ class GenerationRuns:
         row = await self._statements.row(select(in_line.c.position).where(in_line.c.id == generation_id))
         return None if row is None else row["position"]
 
-    async def release(self, generation_id: UUID, *, fence: int) -> None:
-        """Gives back a run that has shown nothing yet, so that it is queued again."""
-        await self._statements.change(
+    async def release(self, generation_id: UUID, *, fence: int) -> bool:
+        """Gives back a run, so that it is queued again; False also when somebody has asked to stop it."""
+        released = await self._statements.change(
             update(content_history)
-            .where(_is_run(generation_id, fence))
+            .where(_is_run(generation_id, fence), content_history.c.cancel_requested_at.is_(None))
             .values(status=GenerationStatus.QUEUED.value, **_NO_OWNER)
         )
+        return released == 1
 
     async def request_cancel(self, user_id: UUID, generation_id: UUID, *, now: datetime) -> Generation | None:
-        """Ends a queued one at once as CANCELLED, marks a running one; None when the user has no such generation."""
+        """Ends a queued one at once as CANCELLED, marks a running one; None when the user has no such generation.
+
+        One that waits to start again keeps what is stored of its first try.
+        """
         is_users = and_(content_history.c.id == generation_id, content_history.c.user_id == user_id)
         row = await self._statements.row(
             update(content_history)
@@ -220,6 +224,16 @@ class GenerationRuns:
         )
         if row is None:
             row = await self._statements.row(select(*GENERATION_COLUMNS).where(is_users))
+        elif row["started_at"] is not None and row["status"] == GenerationStatus.CANCELLED.value:
+            # Statements of their own: they see the chunks that were committed while the first waited for the row.
+            await self._statements.change(
+                update(content_history)
+                .where(is_users)
+                .values(generated_content=text_in_chunks(ChunkKind.TEXT), reasoning=text_in_chunks(ChunkKind.REASONING))
+            )
+            await self._statements.change(
+                delete(generation_chunks).where(generation_chunks.c.generation_id == generation_id)
+            )
         return None if row is None else generation_of(row)
 
     async def list_cancel_requested(self, generation_ids: Sequence[UUID]) -> frozenset[UUID]:

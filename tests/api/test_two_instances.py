@@ -10,12 +10,12 @@ from uuid_utils.compat import uuid7
 from composition import Assistant, assistant
 from domain.account import Client, Viewer
 from domain.generation import GenerationStatus
-from domain.generation_feed import Finished, TextAdded
+from domain.generation_feed import CallFailed, Finished, TextAdded
 from domain.generation_service import GenerateContent
 from ops.config import Config
 from ops.encryption_key import EncryptionKey
 from tests.standins.openai import OpenAIStandin
-from tests.standins.scenario import DEFAULT_ANSWER, Gate, Scenario
+from tests.standins.scenario import DEFAULT_ANSWER, Failure, Gate, Scenario
 from tests.standins.server import running
 from tests.standins.valkey import running_valkey
 from tests.waiting import PATIENCE_SECONDS
@@ -123,3 +123,28 @@ async def test_all_watchers_elsewhere_see_the_same(database_url: str) -> None:
                 group.create_task(watch(index))
         stored = (await first.services.generations.transcripts(viewer, [generation.id]))[generation.id].content
     assert set(texts) == {stored}
+
+
+async def test_what_was_cancelled_elsewhere_is_not_given_back_by_an_instance_that_stops(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its owner does not hear of the cancellation before it stops.
+    monkeypatch.setattr("domain.generator.CANCEL_POLL_SECONDS", 3_600.0)
+    openai = OpenAIStandin()
+    openai.enqueue(Scenario(failure=Failure.RATE_LIMITED, retry_after="25"))
+    async with running(openai) as url, two_instances(database_url, None, url) as (first, second):
+        viewer = await somebody(first)
+        asked = GenerateContent(prompt="Bees on a roof", provider_id="openai")
+        generation = await second.services.generations.start(viewer, asked)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for event in second.services.generations.watch(viewer, generation.id, after=None):
+                assert isinstance(event, CallFailed)
+                break
+
+        marked = await second.services.generations.cancel(viewer, generation.id)
+        assert marked.status is GenerationStatus.RUNNING
+        await first.generator.drain(timeout_seconds=PATIENCE_SECONDS)
+
+        ended = await second.services.generations.get(viewer, generation.id)
+    assert ended.status is GenerationStatus.CANCELLED
+    assert len(openai.requests) == 1

@@ -320,9 +320,9 @@ async def test_a_released_run_is_queued_again_and_restarts_in_a_new_epoch(
     run = await add_running(store, ada)
     await append(store, chunk(run, 0, "unseen"))
     async with store.begin() as tx:
-        await tx.generations.release(run.id, fence=run.fence - 1)
+        assert not await tx.generations.release(run.id, fence=run.fence - 1)
         assert await tx.generations.renew_leases({run.id: run.fence}, lease=LEASE) == {run.id}
-        await tx.generations.release(run.id, fence=run.fence)
+        assert await tx.generations.release(run.id, fence=run.fence)
     released = await get(store, ada, run.id)
     assert released.status is GenerationStatus.QUEUED
 
@@ -333,8 +333,38 @@ async def test_a_released_run_is_queued_again_and_restarts_in_a_new_epoch(
     assert await append(store, chunk(run, 0, "of the first owner")) == frozenset()
     assert not await finish(store, run)
     async with store.begin() as tx:
-        await tx.generations.release(run.id, fence=run.fence)
+        assert not await tx.generations.release(run.id, fence=run.fence)
     assert (await get(store, ada, run.id)).status is GenerationStatus.RUNNING
+
+
+async def test_a_run_that_was_to_stop_is_not_given_back(store: PostgresStore, ada: User) -> None:
+    run = await add_running(store, ada)
+    async with store.begin() as tx:
+        await tx.generations.request_cancel(ada.id, run.id, now=NOW)
+
+        assert not await tx.generations.release(run.id, fence=run.fence)
+
+    assert (await get(store, ada, run.id)).status is GenerationStatus.RUNNING
+
+
+async def test_one_that_waits_to_start_again_keeps_its_text_when_it_is_cancelled(
+    store: PostgresStore, engine: AsyncEngine, ada: User
+) -> None:
+    run = await add_running(store, ada)
+    await append(store, chunk(run, 0, "What was shown"), chunk(run, 0, "hm", kind=ChunkKind.REASONING))
+    async with store.begin() as tx:
+        policy = RecoveryPolicy(restarts_shown=True)
+        assert await tx.generations.recover_abandoned(now=LATER, policy=policy, up_for=NO_TIME) == (run.id,)
+        waiting = await tx.generations.find(ada.id, run.id)
+        cancelled = await tx.generations.request_cancel(ada.id, run.id, now=LATER)
+
+    assert waiting is not None
+    assert waiting.status is GenerationStatus.QUEUED
+    assert cancelled == await get(store, ada, run.id)
+    assert cancelled.status is GenerationStatus.CANCELLED
+    transcript = await _transcript(store, ada, run)
+    assert (transcript.content, transcript.reasoning) == ("What was shown", "hm")
+    assert await _chunk_count(engine) == 0
 
 
 async def test_an_abandoned_run_without_text_is_queued_again(store: PostgresStore, ada: User) -> None:
