@@ -34,7 +34,7 @@ from domain.run import Run
 from domain.store import Store
 from domain.telemetry import Telemetry
 from domain.token_bus import TokenBus
-from domain.worker import one_round
+from domain.worker import Round
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Generator:
         """Calls the action for ever; a database that is away for a while is waited for."""
         while True:
             await asyncio.sleep(interval_seconds)
-            with one_round(getattr(action, "__name__", "")) as this:
+            with Round(getattr(action, "__name__", "")) as this:
                 await action()
             if isinstance(this.error, Unavailable):
                 self._forgive()
@@ -172,7 +172,7 @@ class Generator:
         free = self._limits.max_running - len(self._tasks)
         if free <= 0 or self._leaving.is_set():
             return ()
-        with one_round("claim") as this:
+        with Round("claim") as this:
             async with self._store.begin() as tx:
                 return await tx.generations.claim(
                     size=free,
@@ -187,7 +187,7 @@ class Generator:
 
     async def _execute(self, generation: Generation) -> None:
         """Runs it to its end; what a fault leaves behind is recovered when its lease has ended."""
-        with one_round("execute"):
+        with Round("execute"):
             await self._run_to_end(generation)
 
     async def _run_to_end(self, generation: Generation) -> None:
@@ -215,7 +215,7 @@ class Generator:
                 run.failure = _CRASHED
             if not run.is_lost:
                 # First, so that whoever has seen the end and asks the same again finds it.
-                with one_round("keep"):
+                with Round("keep"):
                     await self._keep(run)
                 await self._finish(run)
             if run.is_lost:

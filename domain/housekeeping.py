@@ -13,7 +13,7 @@ from domain.notion_pace import IDLE_KEPT
 from domain.notion_webhook import EVENTS_KEPT
 from domain.store import Store
 from domain.throttle import FORGET_AFTER
-from domain.worker import one_round
+from domain.worker import Round
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Housekeeper:
         """Works until cancelled."""
         while True:
             for job in (self.purge_sessions, self.delete_expired, self.purge_notion_paces, self.purge_events):
-                with one_round(job.__name__):
+                with Round(job.__name__):
                     await job()
             await asyncio.sleep(CHECK_SECONDS)
 

@@ -26,7 +26,7 @@ from domain.page_sync import (
 from domain.publication import MAX_TITLE_CHARS, NotionPageState
 from domain.secret import Secret
 from domain.store import Store, Transaction
-from domain.worker import one_round
+from domain.worker import Round
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class PageWatcher:
             return 0
         now = self._clock()
         due: Sequence[TrackedPage] = ()
-        with one_round("page_watch"):
+        with Round("page_watch"):
             async with self._store.begin() as tx:
                 due = await tx.tracked_pages.claim(
                     size=PAGES_AT_ONCE, per_user=PAGES_AT_ONCE_PER_USER, now=now, claimed_until=now + CLAIM
@@ -116,7 +116,7 @@ class PageWatcher:
         except Exception:  # noqa: BLE001  (the worker must outlive a fault with one page; it is logged whole)
             _log.exception("page_look_crashed", extra={"page_id": page_row_id})
             wait = LONGEST_INTERVAL
-        with one_round("page_watch"):
+        with Round("page_watch"):
             async with self._store.begin() as tx:
                 await tx.tracked_pages.postpone(
                     tracked.page.id, seen=tracked.next_look_at, next_look_at=self._clock() + wait

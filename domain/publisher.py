@@ -26,7 +26,7 @@ from domain.publication_answer import properties_of
 from domain.secret import Secret
 from domain.store import Store
 from domain.telemetry import Telemetry
-from domain.worker import one_round
+from domain.worker import Round
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Publisher:
         free = self._max_running - len(self._running)
         if free <= 0 or self._is_draining:
             return ()
-        with one_round("publication_claim"):
+        with Round("publication_claim"):
             async with self._store.begin() as tx:
                 return await tx.publications.claim(size=free, now=self._clock(), lease_until=lease_end)
         return ()
@@ -413,7 +413,7 @@ class Publisher:
             reason=error.reason.value if isinstance(error, NotionFailed) else None,
             retry_after_seconds=error.retry_after_seconds,
         )
-        with one_round("publication_failure") as this:
+        with Round("publication_failure") as this:
             async with self._store.begin() as tx:
                 known = await tx.publications.find(publication.user_id, publication.id)
                 has_page = known is not None and known.page is not None

@@ -10,7 +10,7 @@ from domain.generation import Chunk, Cursor, GenerationStatus, Growth
 from domain.live_log import LiveLogs
 from domain.store import Store
 from domain.token_bus import TokenBus
-from domain.worker import one_round
+from domain.worker import Round
 
 POLL_SECONDS = 0.2
 POLL_SECONDS_WITH_BUS = 1.0
@@ -41,7 +41,7 @@ class RemoteTail:
             except TimeoutError:
                 pass
             self._logs.watched.clear()
-            with one_round("tail"):
+            with Round("tail"):
                 self._logs.drop_unwatched_copies()
                 watched = self._logs.watched_elsewhere()
                 if self._bus is not None:
@@ -50,7 +50,7 @@ class RemoteTail:
 
     async def _receive(self, bus: TokenBus) -> None:
         while True:
-            with one_round("tail") as this:
+            with Round("tail") as this:
                 await self._take(bus)
             if this.error is not None:
                 await asyncio.sleep(POLL_SECONDS)

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.store import Store
-from domain.worker import one_round
+from domain.worker import Round
 
 POLL_SECONDS = 10.0  # the promise is 30 s, also when a round or two fail
 
@@ -43,7 +43,7 @@ class SessionWatch:
         """Works until cancelled."""
         while True:
             await asyncio.sleep(self._poll_seconds)
-            with one_round("session_watch"):
+            with Round("session_watch"):
                 await self._look()
 
     async def _look(self) -> None:

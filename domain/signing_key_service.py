@@ -12,7 +12,7 @@ from domain.account import AccessClaims, AccessTokens, SigningKey
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Conflict
 from domain.store import Store, Transaction
-from domain.worker import one_round
+from domain.worker import Round
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class SigningKeyService:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            with one_round("signing_keys"):
+            with Round("signing_keys"):
                 await self.rotate_if_due()
                 await self.reload()
             await asyncio.sleep(self._reload_seconds)

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from domain.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
 class Round:
-    """One round of a worker, and what it has failed with, if it has."""
+    """One round of a worker: a failure ends neither the worker nor the server, but is kept as the round's `error`.
 
-    error: Exception | None = None
-
-
-@contextmanager
-def one_round(action: str) -> Iterator[Round]:
-    """Keeps a failure from ending the worker, and with it the server: one is noted, a fault is logged whole.
-
-    Whoever begins the next round pauses first.
+    That the store was away is noted, a fault is logged whole. Whoever begins the next round pauses first.
     """
-    this = Round()
-    try:
-        yield this
-    except Unavailable as error:
-        this.error = error
-        _log.warning("store_unavailable", extra={"action": action})
-    except Exception as error:  # noqa: BLE001  (whatever it is, the server's other work goes on; it is logged whole)
-        this.error = error
-        _log.exception("worker_fault", extra={"action": action})
+
+    def __init__(self, action: str) -> None:
+        self._action = action
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.error = error
+        if isinstance(error, Unavailable):
+            _log.warning("store_unavailable", extra={"action": self._action})
+        else:
+            _log.error("worker_fault", extra={"action": self._action}, exc_info=error)
+        return True

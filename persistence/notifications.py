@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.sql import Select
 
 from domain.errors import Unavailable
-from domain.worker import one_round
+from domain.worker import Round
 from persistence.engine import create_engine
 from persistence.faults import translated_faults
 
@@ -38,7 +38,7 @@ class WorkNotifications:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            with one_round("notifications"):
+            with Round("notifications"):
                 await self._listen()
             await asyncio.sleep(_RETRY_SECONDS)
 

@@ -17,7 +17,7 @@ from domain.live_log import LiveLogs
 from domain.remote_tail import RemoteTail
 from domain.session_watch import SessionWatch
 from domain.store import Transaction
-from domain.worker import one_round
+from domain.worker import Round
 from tests.waiting import until
 
 SOMETHING = UUID("01890000-0000-7000-8000-000000000001")
@@ -80,17 +80,17 @@ async def test_a_worker_outlasts_what_its_rounds_fail_with(
 
 
 async def test_who_works_in_rounds_can_still_be_stopped() -> None:
-    with pytest.raises(asyncio.CancelledError), one_round("sleep"):
+    with pytest.raises(asyncio.CancelledError), Round("sleep"):
         raise asyncio.CancelledError
 
 
 def test_a_fault_is_logged_whole_and_an_outage_said(caplog: pytest.LogCaptureFixture) -> None:
     fault, outage = Fault(), Unavailable("The database is away.")
     for failure in (fault, outage):
-        with one_round("sweep") as this:
+        with Round("sweep") as this:
             raise failure
         assert this.error is failure
-    with one_round("sweep") as this:
+    with Round("sweep") as this:
         pass
     assert this.error is None
 
