@@ -66,20 +66,24 @@ class GenerationTexts:
         epoch, text, reasoning = (
             min(position, _MAX_POSITION) for position in (cursor.epoch, cursor.text, cursor.reasoning)
         )
-        lengths = {
-            kind: case((IS_OPEN, _length_in_chunks(kind)), else_=func.char_length(_FINAL_TEXT[kind]))
-            for kind in ChunkKind
-        }
+        final_length = {kind: func.char_length(final_text) for kind, final_text in _FINAL_TEXT.items()}
         present = (
             select(
                 *GENERATION_COLUMNS,
                 content_history.c.generated_content,
                 content_history.c.reasoning,
                 IS_OPEN.label("is_open"),
+                # Of an epoch whose text still grows a cursor beyond what is stored is only early: another instance has
+                # shown the text already, and in one epoch there is no other.
                 or_(
                     content_history.c.epoch != epoch,
-                    lengths[ChunkKind.TEXT] < text,
-                    lengths[ChunkKind.REASONING] < reasoning,
+                    and_(
+                        ~IS_OPEN,
+                        or_(
+                            final_length[ChunkKind.TEXT] < text,
+                            final_length[ChunkKind.REASONING] < reasoning,
+                        ),
+                    ),
                 ).label("is_restarted"),
             )
             .where(content_history.c.id == generation_id)
@@ -111,18 +115,6 @@ def text_in_chunks(kind: ChunkKind) -> ColumnElement[str]:
         _is_chunk_of(content_history, kind)
     )
     return func.coalesce(joined.correlate(content_history).scalar_subquery(), "")
-
-
-def _length_in_chunks(kind: ChunkKind) -> ColumnElement[int]:
-    """Where the last chunk ends, which is one look into the index."""
-    chunk = generation_chunks.c
-    last = (
-        select(chunk.start + func.char_length(chunk.text))
-        .where(_is_chunk_of(content_history, kind))
-        .order_by(chunk.start.desc())
-        .limit(1)
-    )
-    return func.coalesce(last.correlate(content_history).scalar_subquery(), 0)
 
 
 def _beyond(position: int, kind: ChunkKind, present: FromClause, final_text: ColumnElement[str]) -> ColumnElement[str]:

@@ -75,17 +75,23 @@ async def test_it_takes_one_query_that_reads_no_chunk_before_the_position(
     assert len(statements) == 1
 
 
+OTHER_EPOCH = Cursor(epoch=1, text=2)
+GREATEST = Cursor(epoch=2**32 - 1, text=2**31 - 1, reasoning=2**31 - 1)
+BEYOND_TEXT = Cursor(text=len(ANSWER) + 1)
+BEYOND_REASONING = Cursor(text=2, reasoning=len(REASONING) + 1)
+
+
 @pytest.mark.parametrize(
-    "cursor",
+    ("cursor", "is_final"),
     [
-        Cursor(epoch=1, text=2),
-        Cursor(text=len(ANSWER) + 1),
-        Cursor(text=2, reasoning=len(REASONING) + 1),
-        Cursor(epoch=2**32 - 1, text=2**31 - 1, reasoning=2**31 - 1),
+        (OTHER_EPOCH, False),
+        (OTHER_EPOCH, True),
+        (GREATEST, False),
+        (GREATEST, True),
+        (BEYOND_TEXT, True),
+        (BEYOND_REASONING, True),
     ],
-    ids=["another epoch", "beyond the text", "beyond the reasoning", "the greatest"],
 )
-@pytest.mark.parametrize("is_final", [False, True], ids=["running", "final"])
 async def test_a_cursor_that_does_not_fit_gets_everything_anew(
     store: PostgresStore, ada: User, cursor: Cursor, is_final: bool
 ) -> None:
@@ -100,6 +106,25 @@ async def test_a_cursor_that_does_not_fit_gets_everything_anew(
     assert (progress.is_restarted, progress.text, progress.reasoning) == (True, ANSWER, REASONING)
 
 
+@pytest.mark.parametrize(
+    ("cursor", "text"), [(BEYOND_TEXT, ""), (BEYOND_REASONING, ANSWER[2:]), (Cursor(text=2**31 - 1), "")]
+)
+async def test_a_cursor_beyond_a_text_that_still_grows_is_only_early(
+    store: PostgresStore, ada: User, cursor: Cursor, text: str
+) -> None:
+    run = await add_running(store, ada)
+    await _write(store, run, ChunkKind.TEXT, ANSWER, size=4)
+    await _write(store, run, ChunkKind.REASONING, REASONING, size=4)
+
+    progress = await _progress(store, run, cursor)
+
+    assert not progress.is_restarted
+    assert progress.text == text
+    if cursor == BEYOND_TEXT:
+        await append(store, chunk(run, len(ANSWER), "!?"))
+        assert (await _progress(store, run, cursor)).text == "?"
+
+
 async def test_before_anything_is_written_there_is_nothing(store: PostgresStore, ada: User) -> None:
     queued = new_generation(ada)
     await add(store, queued)
@@ -107,7 +132,7 @@ async def test_before_anything_is_written_there_is_nothing(store: PostgresStore,
 
     nothing = Progress(generation=generation, text="", reasoning="", is_restarted=False)
     assert await _progress(store, generation, Cursor()) == nothing
-    assert await _progress(store, generation, Cursor(text=1)) == replace(nothing, is_restarted=True)
+    assert await _progress(store, generation, Cursor(text=1)) == nothing
     async with store.begin() as tx:
         assert await tx.generations.progress(uuid7(), Cursor()) is None
 
