@@ -100,6 +100,8 @@ class RemoteTail:
         log = self._logs.find(growth.generation_id)
         if log is not None and not log.is_copy:
             return  # It has come to run here meanwhile.
+        if log is not None and growth.epoch < log.epoch:
+            return  # The late answer of an earlier query.
         if growth.status is not GenerationStatus.RUNNING:
             if log is not None or growth.status.is_final:
                 self._logs.close(growth.generation_id)
