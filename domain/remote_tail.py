@@ -25,6 +25,8 @@ class RemoteTail:
         self._logs = logs
         self._bus = bus
         self._is_bus_up = bus is not None
+        # Watched ones whose end was told here: nothing more grows, and whoever waits for a page looks into the store.
+        self._ended: set[UUID] = set()
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -44,6 +46,7 @@ class RemoteTail:
             with Round("tail"):
                 self._logs.drop_unwatched_copies()
                 watched = self._logs.watched_elsewhere()
+                self._ended &= watched
                 if self._bus is not None:
                     self._bus.watch(watched)
                 await self._refresh(watched)
@@ -83,6 +86,7 @@ class RemoteTail:
         return True
 
     async def _refresh(self, generation_ids: frozenset[UUID] | set[UUID]) -> None:
+        generation_ids = generation_ids - self._ended
         if not generation_ids:
             return
         positions: dict[UUID, Cursor] = {}
@@ -103,6 +107,8 @@ class RemoteTail:
         if log is not None and growth.epoch < log.epoch:
             return  # The late answer of an earlier query.
         if growth.status is not GenerationStatus.RUNNING:
+            if growth.status.is_final:
+                self._ended.add(growth.generation_id)
             if log is not None or growth.status.is_final:
                 self._logs.close(growth.generation_id)
             return
