@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
 _Pair = tuple[int, int]
 
@@ -17,7 +17,7 @@ _Pair = tuple[int, int]
 _MAX_COMPARISONS: Final = 250_000
 
 
-def matches(old: Sequence[str], new: Sequence[str]) -> list[_Pair]:
+def matches(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[_Pair]:
     """Pairs of places at which both are equal, ascending in both: equal ends, then what is unique, then the rest."""
     found: list[_Pair] = []
     stretches = [(0, len(old), 0, len(new))]
@@ -42,7 +42,30 @@ def matches(old: Sequence[str], new: Sequence[str]) -> list[_Pair]:
     return sorted(set(found))
 
 
-def _unique(old: Sequence[str], new: Sequence[str], start: int, end: int, new_start: int, new_end: int) -> list[_Pair]:
+def counterparts(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[_Pair]:
+    """Pairs of places of one thing, ascending in both: what is equal, and between that what took the place of another.
+
+    What is on both sides and not at its place was moved, and has no counterpart.
+    """
+    pairs = matches(old, new)
+    moved = set(_without(old, {place for place, _ in pairs})) & set(_without(new, {place for _, place in pairs}))
+    found: list[_Pair] = []
+    start = new_start = 0
+    for place, new_place in [*pairs, (len(old), len(new))]:
+        gone = [at for at in range(start, place) if old[at] not in moved]
+        come = [at for at in range(new_start, new_place) if new[at] not in moved]
+        found += [*zip(gone, come, strict=False), (place, new_place)]
+        start, new_start = place + 1, new_place + 1
+    return found[:-1]
+
+
+def _without(sequence: Sequence[Hashable], places: set[int]) -> Iterator[Hashable]:
+    return (each for place, each in enumerate(sequence) if place not in places)
+
+
+def _unique(
+    old: Sequence[Hashable], new: Sequence[Hashable], start: int, end: int, new_start: int, new_end: int
+) -> list[_Pair]:
     """The longest ascending list of pairs of what occurs once on either side."""
     counts, new_counts = Counter(old[start:end]), Counter(new[new_start:new_end])
     places = {new[place]: place for place in range(new_start, new_end)}
@@ -75,7 +98,7 @@ def _ascending(pairs: list[_Pair]) -> list[_Pair]:
     return chosen[::-1]
 
 
-def _rest(old: Sequence[str], new: Sequence[str], start: int, new_start: int) -> Iterator[_Pair]:
+def _rest(old: Sequence[Hashable], new: Sequence[Hashable], start: int, new_start: int) -> Iterator[_Pair]:
     if len(old) * len(new) > _MAX_COMPARISONS:
         return
     for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():

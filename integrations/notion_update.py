@@ -8,16 +8,15 @@ go. What is not ours is never touched, and a block with something foreign inside
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from domain.notion import PageUpdate
-from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock
+from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
 from integrations.notion_answers import reading
 from integrations.notion_blocks import Json, NotionBlock, to_notion
-from integrations.notion_diff import matches
+from integrations.notion_diff import counterparts, matches
 from integrations.notion_hashes import said_hash, shown_hash
 from integrations.notion_writer import START, Listed, NotionCalls, NotionWriter, Written, listed_block
 
@@ -96,6 +95,24 @@ class Level:
             if isinstance(step, Kept):
                 yield from step.inside.all_removed()
 
+    def all_untouched(self) -> Iterator[Seen]:
+        """What stays and says what it said."""
+        for step in self.steps:
+            if isinstance(step, Kept):
+                if not step.is_edited:
+                    yield step.seen
+                yield from step.inside.all_untouched()
+
+    def all_written(self) -> Iterator[str]:
+        """The hashes of what is said anew, in new blocks or in some that are edited."""
+        for step in self.steps:
+            if isinstance(step, Added):
+                yield from _owns(step.wanted)
+                continue
+            if step.is_edited:
+                yield step.wanted.own
+            yield from step.inside.all_written()
+
 
 def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
     """A new version with its hashes; CPU-bound."""
@@ -120,12 +137,14 @@ class PageReader:
         self._makers = makers
         self._place = place
         self._is_everything_ours = False
+        self._known: frozenset[str] = frozenset()
         self.missing: list[SyncedBlock] = []
         self.is_moved = False
 
     async def read_page(self, page_id: str, base: Sequence[SyncedBlock] | None) -> list[Seen]:
         """Our blocks on a page, in order. Without a base all that our integration has made there counts as ours."""
         self._is_everything_ours = base == EVERYTHING
+        self._known = block_ids(base or ())
         seen, _ = await self.read(page_id, None if self._is_everything_ours else base)
         return seen
 
@@ -137,13 +156,15 @@ class PageReader:
         Without a base all that our integration has made there counts as ours.
         """
         listed = [listed_block(block) async for block in self._calls.children(parent_id)]
+        here = {each.id for each in base or ()}
+        self.is_moved = self.is_moved or any(each.id in self._known and each.id not in here for each in listed)
         ours = [each for each in listed if self._is_ours(each, base, is_top=is_top)]
         known = self._matched(ours, base or ())
         seen = [await self._seen(each, known.get(place), has_base=base is not None) for place, each in enumerate(ours)]
         return seen, len(ours) < len(listed)
 
     def _is_ours(self, block: Listed, base: Sequence[SyncedBlock] | None, *, is_top: bool) -> bool:
-        if base is not None and any(block.id == each.id for each in base):
+        if block.id in self._known:
             return True
         if block.is_page or block.id in self._place.others:
             return False
@@ -155,20 +176,18 @@ class PageReader:
         return not is_top or base is None or self._place.may_hold(block.made_at)
 
     def _matched(self, ours: Sequence[Listed], base: Sequence[SyncedBlock]) -> dict[int, SyncedBlock]:
-        """Which of ours is which of the base: by id, and where that is not known, by content and order."""
+        """Which of ours is which of the base: by id, and between those, where it is not known, by content and order."""
         places = {each.id: place for place, each in enumerate(ours)}
-        order = [places[each.id] for each in base if each.id in places]
-        self.is_moved = self.is_moved or order != sorted(order)
         found = {places[each.id]: each for each in base if each.id in places}
-        nameless = [each for each in base if not each.id]
-        free = [place for place in range(len(ours)) if place not in found]
-        pairs = matches([each.said for each in nameless], [ours[place].shown for place in free])
-        if len(nameless) == len(free):
-            pairs = [(number, number) for number in range(len(free))]
-        found |= {free[other]: nameless[one] for one, other in pairs}
-        used = {one for one, _ in pairs}
-        self.missing += (each for number, each in enumerate(nameless) if number not in used)
+        self.is_moved = self.is_moved or list(found) != sorted(found)
         self.missing += (each for each in base if each.id and each.id not in places)
+        start = 0
+        for end, nameless in _stretches(base, places, len(ours)):
+            free = [place for place in range(start, end) if place not in found]
+            pairs = counterparts([each.said for each in nameless], [ours[place].shown for place in free])
+            found |= {free[other]: nameless[one] for one, other in pairs}
+            self.missing += _out_of_place(nameless, {ours[place].shown for place in free if place not in found}, pairs)
+            start = end + 1
         return found
 
     async def _seen(self, block: Listed, base: SyncedBlock | None, *, has_base: bool) -> Seen:
@@ -185,17 +204,40 @@ class PageReader:
             kind=block.kind,
             own=base.said if base is not None and is_as_written else block.shown,
             shown=block.shown,
-            is_changed=base is not None and not is_as_written and block.edited_by not in self._makers,
+            is_changed=has_base and not is_as_written and block.edited_by not in self._makers,
             inside=inside,
             has_foreign=has_foreign,
         )
+
+
+def _out_of_place(
+    nameless: Sequence[SyncedBlock], strange: Collection[str], pairs: Iterable[tuple[int, int]]
+) -> Iterable[SyncedBlock]:
+    """Those that are gone; all, if one has come to another place: that can be said of the others as well."""
+    used = {one for one, _ in pairs}
+    gone = [each for number, each in enumerate(nameless) if number not in used]
+    return nameless if any(each.said in strange for each in gone) else gone
+
+
+def _stretches(
+    base: Sequence[SyncedBlock], places: Mapping[str, int], end: int
+) -> Iterator[tuple[int, list[SyncedBlock]]]:
+    """The base's blocks without an id, up to each that has one and is there, with the place of that; then `end`."""
+    nameless: list[SyncedBlock] = []
+    for each in base:
+        if not each.id:
+            nameless.append(each)
+        elif each.id in places:
+            yield places[each.id], nameless
+            nameless = []
+    yield end, nameless
 
 
 def plan_update(reader: PageReader, seen: Sequence[Seen], update: PageUpdate) -> Level:
     """What to do on a page that was read; CPU-bound. Raises PageChanged."""
     new = wanted(to_notion(update.document))
     level = plan(seen, new)
-    if not update.overwrites and is_overwriting(reader, seen, level, new):
+    if not update.overwrites and is_overwriting(reader, seen, level):
         raise PageChanged(
             "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
             field=("publish", "overwrite"),
@@ -249,14 +291,14 @@ def _kept(seen: Seen, new: Wanted) -> Kept:
     return Kept(seen=seen, wanted=new, is_edited=seen.own != new.own, inside=plan(seen.inside, new.inside))
 
 
-def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level, new: Sequence[Wanted]) -> bool:
+def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level) -> bool:
     """Whether the plan would undo what somebody has done in Notion."""
-    owns, present = Counter(_owns(new)), Counter(each.own for each in _all(seen))
+    untouched, written = {each.id for each in level.all_untouched()}, set(level.all_written())
     return (
         reader.is_moved
-        or any(each.is_changed and each.shown not in owns for each in _all(seen))
-        # What is gone because it was not wanted any more, is wanted no more often than it is there.
-        or any(owns[each.said] > present[each.said] for each in reader.missing)
+        or any(each.is_changed and each.id not in untouched for each in _all(seen))
+        # What an update has removed itself is not wanted any more, or was written elsewhere before.
+        or any(each.said in written for each in reader.missing)
         or any(each.holds_foreign for each in level.all_removed())
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ from integrations.notion_hashes import said_hash, shown_hash
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_errors import JSON
 from tests.standins.notion_faults import Fault, FaultKind
+from tests.standins.notion_hand import Hand
 from tests.standins.notion_state import Node
 from tests.standins.server import running
 
@@ -75,6 +76,11 @@ class _World:
                 continue
             return
         raise AssertionError("the weather never cleared")
+
+    @property
+    def hand(self) -> Hand:
+        """The page's owner."""
+        return Hand(self.standin.memory, self.page.workspace.owner_id)
 
     def tree(self) -> list[JSON]:
         return self.standin.children_tree(self.page.id)
@@ -217,7 +223,53 @@ def _do_move(world: _World) -> None:
     world.page.children.insert(0, world.page.children.pop(2))
 
 
-@pytest.mark.parametrize("do", [_do_edit, _do_edit_inside, _do_remove, _do_remove_inside, _do_move])
+def _do_indent(world: _World) -> None:
+    first, second = world.page.live_children[1:3]
+    world.hand.move(second, at=0, into=first)
+
+
+def _do_indent_an_item(world: _World) -> None:
+    one, two = world.page.live_children[3:5]
+    world.hand.move(two, at=1, into=one)
+
+
+def _do_outdent(world: _World) -> None:
+    world.hand.move(world.page.live_children[3].live_children[0], at=4, into=world.page)
+
+
+def _do_hand_over(world: _World) -> None:
+    one, two = world.page.live_children[3:5]
+    world.hand.move(one.live_children[0], at=0, into=two)
+
+
+def _do_move_a_row(world: _World) -> None:
+    world.hand.move(_rows(world)[2], at=1)
+
+
+def _do_turn_rows_round(world: _World) -> None:
+    head, _, last = _rows(world)
+    world.hand.move(last, at=0)
+    world.hand.move(head, at=2)
+
+
+def _do_turn_rows_round_unsigned(world: _World) -> None:
+    """A move need not show on what was moved."""
+    _do_turn_rows_round(world)
+    for row in _rows(world):
+        row.edited_by = world.page.workspace.bot_id
+
+
+def _rows(world: _World) -> list[Node]:
+    return next(block for block in world.page.live_children if block.type == "table").live_children
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        *(_do_edit, _do_edit_inside, _do_remove, _do_remove_inside, _do_move, _do_indent, _do_indent_an_item),
+        *(_do_outdent, _do_hand_over, _do_move_a_row, _do_turn_rows_round, _do_turn_rows_round_unsigned),
+    ],
+)
 async def test_nothing_that_somebody_did_is_overwritten_unasked(world: _World, do: object) -> None:
     assert callable(do)
     do(world)
@@ -249,6 +301,44 @@ async def test_an_edit_that_says_what_we_want_is_no_conflict(world: _World) -> N
     await world.update(text)
     assert world.writes() == []
     world.check(text)
+
+
+async def test_a_row_that_was_moved_past_those_with_known_ids_is_not_moved_back(world: _World) -> None:
+    rows = [f"| {number} |" for number in range(103)]
+    text = "\n".join(["| a |", "| - |", *rows])
+    await world.update(text)
+    (table,) = world.page.live_children
+    assert [bool(row.id) for row in world.base[0].children] == [False] * 100 + [True] * 4
+    world.standin.requests.clear()
+    world.hand.move(table.live_children[99], at=101)
+    with pytest.raises(PageChanged):
+        await world.update(f"{text}\n| more |")
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize("do", [_do_move_a_row, _do_turn_rows_round])
+async def test_a_move_to_where_we_want_it_is_no_conflict(world: _World, do: Callable[[_World], None]) -> None:
+    do(world)
+    cells = [[cell[0]["plain_text"] for cell in row.content["cells"]] for row in _rows(world)]
+    head, *rows = [f"| {' | '.join(row)} |" for row in cells]
+    text = OLD.replace("| a | b |\n| - | - |\n| 1 | 2 |\n| 3 | 4 |", "\n".join([head, "| - | - |", *rows]))
+    assert text != OLD
+    await world.update(text)
+    assert world.writes() == []
+    world.check(text)
+
+
+async def test_what_an_update_that_was_cut_short_has_written_can_be_edited_in_notion(world: _World) -> None:
+    text = OLD.replace("Last paragraph.", "> New.\n\n- More.")
+    world.standin.enqueue(Fault(kind=FaultKind.LOST, method="DELETE", path="/v1/blocks/*"))
+    with pytest.raises(NotionFailed):
+        await world.update(text)
+    written = next(block for block in world.page.live_children if block.type == "quote")
+    world.hand.retype(written, "Edited in Notion")
+    before = world.tree()
+    with pytest.raises(PageChanged):
+        await world.update(text)
+    assert world.tree() == before
 
 
 @pytest.mark.parametrize("applied", [False, True])

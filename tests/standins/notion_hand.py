@@ -46,10 +46,11 @@ class Hand:
         block.in_trash = True
         self._memory.touch(block, by=self.user_id)
 
-    def move(self, block: Node, *, at: int) -> None:
-        """Drags a block to another place among its siblings."""
+    def move(self, block: Node, *, at: int, into: Node | None = None) -> None:
+        """Drags a block to another place among its siblings, or into another block or page."""
         assert block.parent is not None
         block.parent.children.remove(block)
+        block.parent = into or block.parent
         block.parent.children.insert(at, block)
         self._memory.touch(block, by=self.user_id)
 
