@@ -226,7 +226,9 @@ class Notion(Protocol):
     ) -> tuple[SyncedBlock, ...]:
         """Appends what the page lacks of the document, after looking at what is there; can be repeated at any time.
 
-        `place`: where on the page the document's blocks may be already. Answers them all.
+        `place`: where on the page the document's blocks may be already. Answers them all. What somebody has edited or
+        deleted since it was written stays so, and has no id when it is gone; NotionFailed(CONFLICT), with nothing
+        written there, when blocks were rearranged.
         """
 
     async def find_end(self, token: Secret, page_id: str) -> PageEnd:

@@ -2,15 +2,16 @@
 
 `to_notion` makes a tree in which each block is valid by itself; `batches` deals siblings out to requests that append
 them to their parent. What a request carries of a block's children depends on the block alone, never on where a batch
-was cut. So a page is written, and after a crash written on, by counting alone:
+was cut. So a page is written, and after a crash written on, by counting requests:
 
     async def write(parent, blocks):
         for batch in batches(blocks):
             for block, id in zip(batch.blocks, await append(parent, batch.children)):
                 await write(id, block.later)
 
-Whoever resumes lists the children of a parent, of which the first n blocks exist, continues with `blocks[n:]`, and
-does the same inside each existing block with `is_whole` false, whose `children` are counted likewise.
+Whoever resumes finds out how many requests have made children of a parent, which gives the first n blocks, continues
+with `blocks[n:]`, and does the same inside each existing block with `is_whole` false, whose `children` are counted
+likewise, those that it carried as one request.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from domain.notion_base import WHOLE_PAGE, Place, SyncedBlock
 from integrations import notion_failures as failures
 from integrations.notion_answers import moment, reading
 from integrations.notion_blocks import Json, NotionBlock, batches
+from integrations.notion_diff import counterparts, matches
 from integrations.notion_hashes import said_hash, said_words, shown_hash, shown_words
 
 START: Final = "start"
@@ -41,7 +42,7 @@ class NotionCalls(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Written:
-    """A block that is on the page; `shown` is None when Notion has not told what it shows."""
+    """A block that was written; `shown` is None when Notion has not told what it shows, `id` empty when it is gone."""
 
     said: NotionBlock
     id: str
@@ -109,20 +110,19 @@ class NotionWriter:
         self._makers = makers
 
     async def complete(
-        self, parent_id: str, blocks: Sequence[NotionBlock], *, place: Place = WHOLE_PAGE
+        self, parent_id: str, blocks: Sequence[NotionBlock], *, carried: int = 0, place: Place = WHOLE_PAGE
     ) -> list[Written]:
-        """Appends those of the parent's blocks that are not there yet, and inside those that are.
+        """Appends those of the parent's blocks that were not written yet, and inside those that were.
 
-        Trusts the order and the number of the blocks that are there, not their text. Answers all of them.
+        `carried`: how many came along with the parent. What somebody has edited or deleted since stays so. Answers all
+        of them. Raises NotionFailed(CONFLICT) when nobody can tell which are there.
         """
         listed = [listed_block(block) async for block in self._calls.children(parent_id)]
         present = await asyncio.to_thread(self._present, listed, blocks, place)
-        after = _after(listed, present)
-        added = await self.append(parent_id, blocks[len(present) :], after=after)
-        there = [
-            Written(said=said, id=made.id, shown=made.shown, inside=await self._complete_inside(said, made))
-            for said, made in zip(blocks, present, strict=False)
-        ]
+        made = await asyncio.to_thread(self._made, present, blocks, carried)
+        after = _after(listed, [each for each in made if each is not None])
+        added = await self.append(parent_id, blocks[len(made) :], after=after)
+        there = [await self._there(said, one) for said, one in zip(blocks, made, strict=False)]
         return there + added
 
     def _present(self, listed: Sequence[Listed], blocks: Sequence[NotionBlock], place: Place) -> list[Listed]:
@@ -139,13 +139,42 @@ class NotionWriter:
         ]
         return _own_run(ours, blocks) if place.has_rivals else ours
 
+    def _made(self, present: Sequence[Listed], blocks: Sequence[NotionBlock], carried: int) -> Sequence[Listed | None]:
+        """What has become of each of the blocks that were written: None of one that somebody has deleted.
+
+        Requests take effect as a whole, so it is the number that some of them make and that fits the words best.
+        """
+        there = [each.words for each in present]
+        ends = list(accumulate((len(batch.blocks) for batch in batches(blocks[carried:])), initial=carried))
+        if len(there) in ends and there == [said_words(block) for block in blocks[: len(there)]]:
+            return present
+        words = list(map(said_words, blocks))
+        count = max(ends, key=lambda end: (len(matches(words[:end], there)), -abs(end - len(there))))
+        pairs = dict(counterparts(words[:count], there))
+        made = [present[pairs[number]] if number in pairs else None for number in range(count)]
+        paired, said = set(pairs.values()), set(words)
+        for place, each in enumerate(present):
+            # Of other words and by our integration alone, it is something else that this has made.
+            if place not in paired and (each.words in said or each.edited_by not in self._makers):
+                raise failures.changed_meanwhile()
+        if any(one is None and not block.is_whole for block, one in zip(blocks, made, strict=False)):
+            raise failures.changed_meanwhile()
+        return made
+
+    async def _there(self, said: NotionBlock, made: Listed | None) -> Written:
+        if made is None:
+            return Written(said=said, id="", shown=None)
+        # What somebody has made of it is not what it showed.
+        shown = made.shown if made.edited_by in self._makers else None
+        return Written(said=said, id=made.id, shown=shown, inside=await self._complete_inside(said, made))
+
     async def _complete_inside(self, said: NotionBlock, made: Listed) -> list[Written]:
         if said.is_whole:
             return []
         if made.kind != said.kind:
             raise failures.changed_meanwhile()
         if made.is_filled:
-            return await self.complete(made.id, said.children)
+            return await self.complete(made.id, said.children, carried=said.carried)
         return await self.append(made.id, said.children)
 
     async def append(self, parent_id: str, blocks: Sequence[NotionBlock], *, after: str | None = None) -> list[Written]:
