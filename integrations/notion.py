@@ -56,7 +56,7 @@ from integrations.notion_answers import (
 from integrations.notion_blocks import Batch, Json, batches, count_blocks, count_requests, to_notion
 from integrations.notion_page import content_of, read_blocks
 from integrations.notion_properties import property_values, rich_text
-from integrations.notion_update import PageReader, PageUpdater, plan_update
+from integrations.notion_update import PageReader, PageUpdater, plan_update, words_of
 from integrations.notion_writer import NotionWriter, synced
 
 NOTION_VERSION: Final = "2026-03-11"
@@ -244,9 +244,11 @@ class NotionAdapter:
         """See the port."""
         calls = _Calls(self, token)
         makers = await self._makers(token, page_id, update.place)
-        reader = PageReader(calls, makers=makers, place=update.place)
+        blocks = await asyncio.to_thread(to_notion, update.document)
+        words = await asyncio.to_thread(words_of, blocks)
+        reader = PageReader(calls, makers=makers, place=update.place, words=words)
         seen = await reader.read_page(page_id, update.base)
-        level = await asyncio.to_thread(plan_update, reader, seen, update)
+        level = await asyncio.to_thread(plan_update, reader, seen, blocks, overwrites=update.overwrites)
         writer = NotionWriter(calls, makers=makers, permit=permit)
         return await asyncio.to_thread(synced, await PageUpdater(calls, writer).carry_out(page_id, level))
 

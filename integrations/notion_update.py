@@ -12,12 +12,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.notion import PageUpdate
 from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
 from integrations.notion_answers import reading
-from integrations.notion_blocks import Json, NotionBlock, to_notion
+from integrations.notion_blocks import Json, NotionBlock
 from integrations.notion_diff import counterparts, matches
-from integrations.notion_hashes import said_hash, shown_hash
+from integrations.notion_hashes import said_hash, said_words, shown_hash
 from integrations.notion_writer import START, Listed, NotionCalls, NotionWriter, Written, listed_block
 
 # Whose text can be changed in place. Of all others a different one takes the place of the old.
@@ -33,7 +32,10 @@ _CAPTIONED: Final = frozenset({"code", "image"})
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """A block of ours as it is now. `own` stands for its content: what we said of it, if it still shows that."""
+    """A block of ours as it is now. `own` stands for its content: what we said of it, if it still shows that.
+
+    One that is not `is_sure` may be another publication's: it is ours only if it is just what is wanted.
+    """
 
     id: str
     kind: str
@@ -42,6 +44,7 @@ class Seen:
     is_changed: bool
     inside: list[Seen]
     has_foreign: bool
+    is_sure: bool = True
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -123,6 +126,15 @@ def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
     return made
 
 
+def words_of(blocks: Iterable[NotionBlock]) -> frozenset[tuple[str, str]]:
+    """What a new version says on any level, in words; CPU-bound."""
+    words: set[tuple[str, str]] = set()
+    for block in blocks:
+        words.add(said_words(block))
+        words |= words_of(block.children)
+    return frozenset(words)
+
+
 def _key(own: str, inside: Iterable[str]) -> str:
     """Of a block with everything inside: equal only if all of it is."""
     keys = ",".join(inside)
@@ -130,12 +142,18 @@ def _key(own: str, inside: Iterable[str]) -> str:
 
 
 class PageReader:
-    """Finds out what has become of a publication's blocks; `missing` and `is_moved` tell what is not to be seen."""
+    """Finds out what has become of a publication's blocks; `missing` and `is_moved` tell what is not to be seen.
 
-    def __init__(self, calls: NotionCalls, *, makers: Collection[str], place: Place) -> None:
+    `words`: what the new version says.
+    """
+
+    def __init__(
+        self, calls: NotionCalls, *, makers: Collection[str], place: Place, words: Collection[tuple[str, str]]
+    ) -> None:
         self._calls = calls
         self._makers = makers
         self._place = place
+        self._words = words
         self._is_everything_ours = False
         self._known: frozenset[str] = frozenset()
         self.missing: list[SyncedBlock] = []
@@ -161,6 +179,9 @@ class PageReader:
         ours = [each for each in listed if self._is_ours(each, base, is_top=is_top)]
         known = self._matched(ours, base or ())
         seen = [await self._seen(each, known.get(place), has_base=base is not None) for place, each in enumerate(ours)]
+        if is_top and base is not None and self._place.has_rivals:
+            for place, each in enumerate(seen):
+                each.is_sure = place in known
         return seen, len(ours) < len(listed)
 
     def _is_ours(self, block: Listed, base: Sequence[SyncedBlock] | None, *, is_top: bool) -> bool:
@@ -172,8 +193,8 @@ class PageReader:
             return True
         if block.made_by not in self._makers:
             return False
-        # On the page itself only what an update may have written that was cut short.
-        return not is_top or base is None or self._place.may_hold(block.made_at)
+        # On the page itself only what an update to this version may have written that was cut short.
+        return not is_top or base is None or (self._place.may_hold(block.made_at) and block.words in self._words)
 
     def _matched(self, ours: Sequence[Listed], base: Sequence[SyncedBlock]) -> dict[int, SyncedBlock]:
         """Which of ours is which of the base: by id, and between those, where it is not known, by content and order."""
@@ -233,16 +254,32 @@ def _stretches(
     yield end, nameless
 
 
-def plan_update(reader: PageReader, seen: Sequence[Seen], update: PageUpdate) -> Level:
-    """What to do on a page that was read; CPU-bound. Raises PageChanged."""
-    new = wanted(to_notion(update.document))
+def plan_update(reader: PageReader, seen: Sequence[Seen], blocks: Iterable[NotionBlock], *, overwrites: bool) -> Level:
+    """What to do on a page that was read, to make it show the blocks; CPU-bound. Raises PageChanged."""
+    new = wanted(blocks)
+    seen = _likely(seen, new)
     level = plan(seen, new)
-    if not update.overwrites and is_overwriting(reader, seen, level):
+    if not overwrites and is_overwriting(reader, seen, level):
         raise PageChanged(
             "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
             field=("publish", "overwrite"),
         )
     return level
+
+
+def _likely(seen: Sequence[Seen], new: Sequence[Wanted]) -> list[Seen]:
+    """The blocks that are surely ours, and of the others those that fill what these leave open, at its place."""
+    keys = [each.key for each in new]
+    sure = [place for place, each in enumerate(seen) if each.is_sure]
+    likely = set(sure)
+    start = new_start = 0
+    for number, new_place in [*matches([seen[place].key for place in sure], keys), (len(sure), len(new))]:
+        place = sure[number] if number < len(sure) else len(seen)
+        others = [at for at in range(start, place) if not seen[at].is_sure]
+        pairs = matches([seen[at].key for at in others], keys[new_start:new_place])
+        likely |= {others[one] for one, _ in pairs}
+        start, new_start = place + 1, new_place + 1
+    return [each for place, each in enumerate(seen) if place in likely]
 
 
 def plan(seen: Sequence[Seen], new: Sequence[Wanted]) -> Level:
@@ -269,11 +306,11 @@ def _plan_between(level: Level, seen: Sequence[Seen], places: range, new: Sequen
             continue
         _add(level, run, seen, heir)
         run = []
-        level.removed += seen[start:heir]
+        level.removed += (gone for gone in seen[start:heir] if gone.is_sure)
         level.steps.append(_kept(seen[heir], each))
         start = heir + 1
     _add(level, run, seen, places.stop)
-    level.removed += seen[start : places.stop]
+    level.removed += (gone for gone in seen[start : places.stop] if gone.is_sure)
 
 
 def _add(level: Level, run: list[Wanted], seen: Sequence[Seen], next_place: int) -> None:
@@ -284,7 +321,7 @@ def _add(level: Level, run: list[Wanted], seen: Sequence[Seen], next_place: int)
 
 
 def _can_become(seen: Seen, new: Wanted) -> bool:
-    return seen.kind == new.block.kind and (seen.own == new.own or seen.kind in _EDITABLE)
+    return seen.is_sure and seen.kind == new.block.kind and (seen.own == new.own or seen.kind in _EDITABLE)
 
 
 def _kept(seen: Seen, new: Wanted) -> Kept:
@@ -296,7 +333,7 @@ def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level) -> bo
     untouched, written = {each.id for each in level.all_untouched()}, set(level.all_written())
     return (
         reader.is_moved
-        or any(each.is_changed and each.id not in untouched for each in _all(seen))
+        or any(each.is_changed and each.is_sure and each.id not in untouched for each in _all(seen))
         # What an update has removed itself is not wanted any more, or was written elsewhere before.
         or any(each.said in written for each in reader.missing)
         or any(each.holds_foreign for each in level.all_removed())

@@ -328,13 +328,12 @@ async def test_a_move_to_where_we_want_it_is_no_conflict(world: _World, do: Call
     world.check(text)
 
 
-async def test_what_an_update_that_was_cut_short_has_written_can_be_edited_in_notion(world: _World) -> None:
-    text = OLD.replace("Last paragraph.", "> New.\n\n- More.")
+async def test_what_an_update_that_was_cut_short_has_written_is_not_overwritten_either(world: _World) -> None:
+    text = OLD.replace("  - inside one", "  - inside one\n  - inside as well").replace("Last paragraph.", "> New.")
     world.standin.enqueue(Fault(kind=FaultKind.LOST, method="DELETE", path="/v1/blocks/*"))
     with pytest.raises(NotionFailed):
         await world.update(text)
-    written = next(block for block in world.page.live_children if block.type == "quote")
-    world.hand.retype(written, "Edited in Notion")
+    world.hand.retype(world.page.live_children[3].live_children[1], "Edited in Notion")
     before = world.tree()
     with pytest.raises(PageChanged):
         await world.update(text)
@@ -492,3 +491,44 @@ async def test_an_update_leaves_alone_what_was_appended(world: _World) -> None:
     await world.update("New.\n\nText.\n", place=replace(_recent(), others=frozenset(ids)))
     world.check("New.\n\nText.\n", foreign=ids)
     assert [block["id"] for block in world.tree()[-2:]] == ids
+
+
+async def test_an_update_leaves_alone_what_an_append_that_was_cut_short_has_written(world: _World) -> None:
+    # Some of it says what our version says, too.
+    text = "\n\n".join([OLD, *(f"other {number}" for number in range(150))])
+    end = await world.notion.find_end(world.token, world.page.id)
+    others = block_ids(world.base)
+    place = replace(_recent(), is_our_page=False, anchor=end.last_block_id, others=others, has_rivals=True)
+    world.standin.enqueue(Fault(kind=FaultKind.LOST, method="PATCH", path="/v1/blocks/*", skip=1))
+    with pytest.raises(NotionFailed):
+        await _append(world, world.page, text, place)
+    appended = [block["id"] for block in world.tree()[len(world.base) :]]
+    assert len(appended) == 100
+    new = OLD.replace("Second", "2nd").replace("- two\n", "")
+    await world.update(new, place=replace(_recent(), has_rivals=True))
+    world.check(new, foreign=appended)
+    assert [block["id"] for block in world.tree()[len(world.base) :]] == appended
+    base = await _append(world, world.page, text, replace(place, others=block_ids(world.base)))
+    assert [block.id for block in base[:100]] == appended
+    assert _shown(world.tree()[len(world.base) :]) == _said(to_notion(parse(text)))
+
+
+async def test_an_update_leaves_alone_what_else_our_integration_writes(world: _World) -> None:
+    bot_id = world.page.workspace.bot_id
+    (other,) = world.standin.memory.add_blocks(world.page, [_paragraph("something else")], by=bot_id, at=2)
+    new = OLD.replace("Second", "2nd")
+    await world.update(new)
+    world.check(new, foreign=[other.id])
+
+
+@pytest.mark.parametrize("has_rivals", [False, True])
+async def test_an_update_that_was_cut_short_finds_its_own_blocks_among_others(world: _World, has_rivals: bool) -> None:
+    text = OLD.replace("First paragraph.", "- a\n\n> b").replace("Last paragraph.", "> New.\n\n---")
+    place = replace(_recent(), has_rivals=has_rivals)
+    world.standin.enqueue(Fault(kind=FaultKind.LOST, method="DELETE", path="/v1/blocks/*", skip=1))
+    with pytest.raises(NotionFailed):
+        await world.update(text, place=place)
+    count = len(world.writes())
+    await world.update(text, place=place)
+    world.check(text)
+    assert {method for method, _ in world.writes()[count:]} == {"DELETE"}
