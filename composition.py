@@ -121,7 +121,7 @@ VERSION: Final = "0.1.0"
 _WEB_FOLDER: Final = Path(__file__).parent / "web" / "dist"
 _NAMESPACE: Final = "notion-assistant"
 _MAX_RUNNING_PUBLICATIONS: Final = 8
-# Longer than a generation's: what a dead instance has just sent to Notion may still take effect.
+# Longer than a generation's: a request to Notion may have to wait for its turn and a connection.
 _PUBLICATION_LEASES: Final = 4
 _STORING_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 2.0
@@ -256,7 +256,7 @@ async def assistant(
             new_id=uuid7,
             max_running=_MAX_RUNNING_PUBLICATIONS,
             lease=_PUBLICATION_LEASES * lease,
-            settling_time=lease * 2 / 3,
+            settling_time=timedelta(seconds=config.notion_settling_seconds),
         )
         maintenance = Maintenance(store=store)
         drafter = PublicationDrafter(

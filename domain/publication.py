@@ -81,7 +81,8 @@ class Publication:
     A page whose `completed_at` is missing may lack blocks. `parent` and `properties` were checked before;
     `external_id_property` names the one that holds the generation's id alone. For an append
     `parent` is the page itself, and `anchor` its last block before. An update `overwrites` what somebody has changed in
-    Notion only if that was asked for.
+    Notion only if that was asked for. `unsettled_since`: the last moment at which something may have been sent to
+    Notion of which nobody knows what has come; it may take effect some time after.
     """
 
     id: UUID
@@ -104,6 +105,7 @@ class Publication:
     next_attempt_at: datetime
     created_at: datetime
     external_id_property: str | None = None
+    unsettled_since: datetime | None = None
 
     @property
     def external_id(self) -> ExternalId | None:
@@ -181,6 +183,9 @@ class Publications(Protocol):
         self, publication_id: UUID, *, fence: int, failure: Failure, next_attempt_at: datetime, is_counted: bool = True
     ) -> bool:
         """PENDING again, with the failure shown, until its next attempt; one that only waited need not be counted."""
+
+    async def note_unsettled(self, publication_id: UUID, *, fence: int, now: datetime) -> bool:
+        """Recovery point: what was sent until now may still take effect."""
 
     async def withdraw_intent(self, publication_id: UUID, *, fence: int) -> bool:
         """Notion has surely not made the page: the intent is void."""

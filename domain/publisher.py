@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 LEASE = timedelta(seconds=60)
 _RENEWALS_PER_LEASE = 4
+SETTLING_TIME = timedelta(seconds=70)  # Notion gives a request up after a minute
 ATTEMPT_TIMEOUT_SECONDS = 3600.0  # a page of a megabyte, at Notion's pace and beside others
 MAX_ATTEMPTS = 8
 MAX_BACKOFF_SECONDS = 300.0
@@ -43,6 +44,18 @@ CLOCK_TOLERANCE = timedelta(minutes=2)  # between our clock and Notion's, whose 
 
 class _Superseded(Exception):
     """Another instance has taken the publication over: stop at once."""
+
+
+class _Unsettled(NotionFailed):
+    """What was sent last may still take effect at Notion: until then there is nothing to do but to look."""
+
+    def __init__(self, settles_at: datetime) -> None:
+        super().__init__(
+            "Notion may still be at work on what was sent last; when that is over, it is looked at once more.",
+            reason=NotionFailureReason.TIMEOUT,
+            retryable=True,
+        )
+        self.settles_at = settles_at
 
 
 class _NeedsAttention(AssistantError):
@@ -58,6 +71,8 @@ class _Job:
     document: Document
     properties: Mapping[str, object]
     version: int
+    # Until then what an earlier attempt has sent may take effect, and this one only looks; None: that is over.
+    settles_at: datetime | None
 
 
 class PagesOfNotion(Notion, NotionReader, Protocol):
@@ -88,7 +103,7 @@ class Publisher:
         new_id: Callable[[], UUID],
         max_running: int,
         lease: timedelta = LEASE,
-        settling_time: timedelta = timedelta(seconds=10),
+        settling_time: timedelta = SETTLING_TIME,
     ) -> None:
         self._store = store
         self._notion = notion
@@ -101,7 +116,8 @@ class Publisher:
         self._new_id = new_id
         self._max_running = max_running
         self._lease = lease
-        # How long a request may still take effect at Notion's side after it was sent: nobody looks any sooner.
+        # How long a request may still take effect at Notion's side after it was sent: what is not there any sooner
+        # may still come.
         self._settling_time = settling_time
         self._news = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -174,13 +190,25 @@ class Publisher:
             del self._lease_ends[publication.id, publication.fence]
             self._logs.notify(publication.generation_id)
 
-    def _permit_of(self, publication: Publication) -> Permit:
-        """Lets write as long as what is written takes effect before anybody else may look."""
+    def _permit_of(self, job: _Job) -> Permit:
+        """Lets write what leaves before the lease ends, once what was sent before can no more take effect."""
+        publication = job.publication
 
         def permit() -> None:
-            _hold(self._clock() < self._lease_ends[publication.id, publication.fence] - self._settling_time)
+            if job.settles_at is not None:
+                raise _Unsettled(job.settles_at)
+            # After the permit a request may have to wait for its connection.
+            latest = self._lease_ends[publication.id, publication.fence] - self._lease / _RENEWALS_PER_LEASE
+            _hold(self._clock() < latest)
 
         return permit
+
+    def _settles_at(self, publication: Publication) -> datetime | None:
+        """When all that was sent has taken effect or never will; None if that is so already."""
+        if publication.unsettled_since is None:
+            return None
+        settles_at = publication.unsettled_since + self._settling_time
+        return settles_at if self._clock() < settles_at else None
 
     async def _attempt(self, publication: Publication) -> None:
         job = await self._prepare(publication)
@@ -225,6 +253,8 @@ class Publisher:
             if created is None:
                 created = await self._create_page(job)
             page = await self._record_page(job, created)
+            # All that was sent before was the wish for this page.
+            job = replace(job, settles_at=None)
         return page, await self._complete(job, page, since=None)
 
     async def _append(self, job: _Job) -> tuple[NotionPage, tuple[SyncedBlock, ...]]:
@@ -258,7 +288,7 @@ class Publisher:
     async def _complete(self, job: _Job, page: NotionPage, *, since: datetime | None) -> tuple[SyncedBlock, ...]:
         place = await self._place(job, page, since=since)
         return await self._notion.complete_page(
-            job.token, page.page_id, job.document, place=place, permit=self._permit_of(job.publication)
+            job.token, page.page_id, job.document, place=place, permit=self._permit_of(job)
         )
 
     async def _update(self, job: _Job) -> tuple[NotionPage, tuple[SyncedBlock, ...]]:
@@ -293,9 +323,7 @@ class Publisher:
             place=await self._place(job, page, since=publication.requested_at),
             overwrites=publication.overwrites,
         )
-        return page, await self._notion.update_page(
-            job.token, page.page_id, update, permit=self._permit_of(publication)
-        )
+        return page, await self._notion.update_page(job.token, page.page_id, update, permit=self._permit_of(job))
 
     async def _place(self, job: _Job, page: NotionPage, *, since: datetime | None) -> Place:
         """Where on the page blocks may be ours that nobody knows by their ids."""
@@ -312,6 +340,8 @@ class Publisher:
         )
 
     async def _prepare(self, publication: Publication) -> _Job:
+        # Before anything is looked at: what is missing counts as missing only if it can come no more by then.
+        settles_at = self._settles_at(publication)
         token = await self._connections.find_token(publication.user_id)
         if token is None:
             raise NotionFailed(
@@ -327,10 +357,19 @@ class Publisher:
             properties = await properties_of(tx, publication)
         version, content = counting or (FIRST_VERSION, transcripts[publication.generation_id].content)
         document = await asyncio.to_thread(self._parse, content)
-        return _Job(publication=publication, token=token, document=document, properties=properties, version=version)
+        return _Job(
+            publication=publication,
+            token=token,
+            document=document,
+            properties=properties,
+            version=version,
+            settles_at=settles_at,
+        )
 
     async def _create_page(self, job: _Job) -> CreatedPage:
         publication = job.publication
+        if job.settles_at is not None:
+            raise _Unsettled(job.settles_at)
         async with self._store.begin() as tx:
             _hold(await tx.publications.record_intent(publication.id, fence=publication.fence, now=self._clock()))
         try:
@@ -342,11 +381,11 @@ class Publisher:
                     properties=job.properties,
                     document=job.document,
                 ),
-                permit=self._permit_of(publication),
+                permit=self._permit_of(job),
             )
         except NotionFailed as error:
-            # An earlier attempt's intent stays: its page may still turn up.
-            if not error.ambiguous and publication.requested_at is None:
+            # What an earlier attempt may have made is known by now to be missing.
+            if not error.ambiguous:
                 async with self._store.begin() as tx:
                     _hold(await tx.publications.withdraw_intent(publication.id, fence=publication.fence))
             raise
@@ -402,9 +441,12 @@ class Publisher:
             # Its turn is known; what is added keeps those who wait for it from coming all at once.
             return timedelta(seconds=(error.retry_after_seconds or 0) + random.uniform(0, BUSY_JITTER_SECONDS))  # noqa: S311  (spreads load; no secret)
         jittered = random.uniform(0, min(MAX_BACKOFF_SECONDS, 2.0**attempts))  # noqa: S311  (spreads load; no secret)
-        asked = timedelta(seconds=min(error.retry_after_seconds or 0, MAX_RETRY_AFTER_SECONDS) + jittered)
-        is_ambiguous = isinstance(error, NotionFailed) and error.ambiguous
-        return max(asked, self._settling_time) if is_ambiguous else asked
+        return timedelta(seconds=min(error.retry_after_seconds or 0, MAX_RETRY_AFTER_SECONDS) + jittered)
+
+    def _next_attempt_at(self, error: AssistantError, attempts: int) -> datetime:
+        if isinstance(error, _Unsettled):
+            return error.settles_at
+        return self._clock() + self._backoff(error, attempts)
 
     async def _note_failure(self, publication: Publication, error: AssistantError) -> None:
         failure = Failure(
@@ -419,14 +461,16 @@ class Publisher:
                 has_page = known is not None and known.page is not None
                 if isinstance(error, PageChanged):
                     await tx.publications.note_page_state(publication.id, NotionPageState.CONFLICT)
+                if known is not None and known.requested_at is not None and not _is_clear(error):
+                    await tx.publications.note_unsettled(publication.id, fence=publication.fence, now=self._clock())
                 status = _status_after(error, publication.attempts, has_page=has_page)
                 if status is PublicationStatus.PENDING:
                     await tx.publications.postpone(
                         publication.id,
                         fence=publication.fence,
                         failure=failure,
-                        next_attempt_at=self._clock() + self._backoff(error, publication.attempts),
-                        is_counted=not isinstance(error, NotionBusy),
+                        next_attempt_at=self._next_attempt_at(error, publication.attempts),
+                        is_counted=not isinstance(error, (NotionBusy, _Unsettled)),
                     )
                 else:
                     await tx.publications.settle(
@@ -463,6 +507,13 @@ def _first(group: BaseExceptionGroup[AssistantError | TimeoutError]) -> Assistan
     )
 
 
+def _is_clear(error: AssistantError) -> bool:
+    """Whether what was sent has surely come to its end: anything but Notion's own word may have cut it short."""
+    if isinstance(error, NotionFailed):
+        return not error.ambiguous
+    return not isinstance(error, Unavailable)
+
+
 def _status_after(error: AssistantError, attempts: int, *, has_page: bool) -> PublicationStatus:
     is_ambiguous = isinstance(error, NotionFailed) and error.ambiguous
     is_retryable = (
@@ -470,6 +521,6 @@ def _status_after(error: AssistantError, attempts: int, *, has_page: bool) -> Pu
     )
     if isinstance(error, _NeedsAttention):
         return PublicationStatus.NEEDS_ATTENTION
-    if isinstance(error, NotionBusy) or (is_retryable and attempts < MAX_ATTEMPTS):
+    if isinstance(error, (NotionBusy, _Unsettled)) or (is_retryable and attempts < MAX_ATTEMPTS):
         return PublicationStatus.PENDING
     return PublicationStatus.NEEDS_ATTENTION if is_ambiguous and not has_page else PublicationStatus.FAILED

@@ -332,6 +332,12 @@ class Config(BaseModel):
         180, description="Most requests a minute to Notion through one connection; 600 on its business plans."
     )
 
+    notion_settling_seconds: Annotated[int, Ge(1), Le(3_600)] = Field(
+        70,
+        description="How long a request to Notion whose answer got lost may still take effect, so that nothing is "
+        "written anew before; Notion itself gives up after a minute.",
+    )
+
     system_prompt: Annotated[str, BeforeValidator(_as_system_prompt)] | None = Field(
         None,
         description="Instructions before the prompt, when neither the request nor the user's settings have any.",

@@ -13,6 +13,7 @@ from sqlalchemy import (
     RowMapping,
     Subquery,
     and_,
+    case,
     exists,
     func,
     insert,
@@ -67,6 +68,7 @@ class PostgresPublications:
                 overwrites=publication.overwrites,
                 external_id_property=publication.external_id_property,
                 requested_at=publication.requested_at,
+                unsettled_since=publication.unsettled_since,
                 completed_at=publication.completed_at,
                 notion_page_id=None if publication.page is None else publication.page.id,
                 degraded=list(publication.degraded),
@@ -202,6 +204,11 @@ class PostgresPublications:
                 lease_until=lease_until,
                 attempts=publications.c.attempts + 1,
                 fence=publications.c.fence + 1,
+                # Whoever held it before may have sent something until the end of their lease.
+                unsettled_since=case(
+                    (and_(_IS_PUBLISHING, publications.c.requested_at.is_not(None)), publications.c.lease_until),
+                    else_=publications.c.unsettled_since,
+                ),
             )
             .returning(publications.c.id)
         )
@@ -256,7 +263,7 @@ class PostgresPublications:
         )
 
     async def record_page(self, publication_id: UUID, *, fence: int, page: NotionPage) -> bool:
-        """Recovery point: the page exists, and from now on it is what is written to.
+        """Recovery point: the page exists, as all that was sent wanted; from now on it is what is written to.
 
         Raises Conflict when it belongs to another publication.
         """
@@ -279,7 +286,9 @@ class PostgresPublications:
                 is_ours=page.is_ours,
             )
         )
-        return await self._update(publication_id, fence, notion_page_id=page.id, lane=page.page_id)
+        return await self._update(
+            publication_id, fence, notion_page_id=page.id, lane=page.page_id, unsettled_since=None
+        )
 
     async def list_known_page_ids(self, page_ids: Sequence[str]) -> frozenset[str]:
         """Which of these Notion ids belong to publications already, or did before their generation was deleted."""
@@ -296,6 +305,7 @@ class PostgresPublications:
             status=PublicationStatus.PUBLISHED.value,
             lease_until=None,
             completed_at=now,
+            unsettled_since=None,
             degraded=list(degraded),
             **_NO_FAILURE,
         )
@@ -319,6 +329,10 @@ class PostgresPublications:
             attempts=publications.c.attempts - (0 if is_counted else 1),
             **failure_values(failure),
         )
+
+    async def note_unsettled(self, publication_id: UUID, *, fence: int, now: datetime) -> bool:
+        """Recovery point: what was sent until now may still take effect."""
+        return await self._update(publication_id, fence, unsettled_since=now)
 
     async def withdraw_intent(self, publication_id: UUID, *, fence: int) -> bool:
         """Notion has surely not made the page: the intent is void."""
@@ -403,6 +417,7 @@ def _publication_of(row: RowMapping) -> Publication:
         anchor=row["anchor"],
         overwrites=row["overwrites"],
         external_id_property=row["external_id_property"],
+        unsettled_since=row["unsettled_since"],
         requested_at=row["requested_at"],
         completed_at=row["completed_at"],
         page=None if row["notion_page_id"] is None else page_of(page),

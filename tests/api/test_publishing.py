@@ -12,6 +12,7 @@ import pytest
 from ops.config import Config
 from tests.api.product import Person, Product, product
 from tests.api.test_drain import nobody_claims
+from tests.api.unlimited import UNLIMITED
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
@@ -80,7 +81,7 @@ UNCHANGED: dict[str, object] = {
 
 @asynccontextmanager
 async def product_with_notion(
-    database_url: str, *, tokens_per_second: float = 2_000.0
+    database_url: str, *, tokens_per_second: float = 2_000.0, **settings: object
 ) -> AsyncIterator[tuple[Product, NotionStandin, Node]]:
     """The product beside a Notion with one page that is shared with its integration."""
     notion = NotionStandin()
@@ -88,7 +89,7 @@ async def product_with_notion(
     parent = notion.add_page("Notes", workspace=workspace)
     async with standin_running(notion) as base_url:
         # At Notion's own pace some tests would wait for their turn.
-        config = Config.model_validate({"notion_base_url": base_url, "notion_requests_per_minute": 6_000})
+        config = Config.model_validate({**UNLIMITED, "notion_base_url": base_url, **settings})
         async with product(database_url, config=config, tokens_per_second=tokens_per_second) as running:
             yield running, notion, parent
 
@@ -352,12 +353,12 @@ async def test_cancelling_a_complete_answer_leaves_its_publication_alone(databas
                     cancelled = (await ada.do(CANCEL, input={"id": started["id"]}))["generation"]
                     assert cancelled["status"] == "SUCCEEDED"
                     if len(statuses) == 1:
-                        await _let_wait_end(database_url)
+                        await let_wait_end(database_url)
         assert len(statuses) > 1
         assert statuses[-1] == "PUBLISHED"
 
 
-async def _let_wait_end(database_url: str) -> None:
+async def let_wait_end(database_url: str) -> None:
     """As if the time had passed for which Notion has asked to be left alone."""
     connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
     await connection.execute("DELETE FROM notion_paces")

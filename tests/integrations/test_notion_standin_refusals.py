@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 
 import httpx
@@ -15,6 +17,7 @@ from tests.standins.notion_probe import DATA, EVERY_BLOCK, TEXT, NotionProbe, pa
 from tests.standins.notion_schema import NEWEST_VERSION
 from tests.standins.notion_state import Workspace
 from tests.standins.server import running
+from tests.waiting import until
 
 _REFUSALS: JSON = json.loads((DATA / "notion_refusals.json").read_text(encoding="utf-8"))
 _MESSAGES: dict[str, str] = _REFUSALS["messages"]
@@ -222,6 +225,20 @@ async def test_fails_as_ordered(api: NotionProbe, kind: FaultKind, applied: bool
     assert len(api.standin.children_tree(page.id)) == (1 if applied or kind is FaultKind.DELAYED else 0)
     assert api.standin.waiting_faults == ()
     assert (await api.send("GET", uri)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", [FaultKind.LOST, FaultKind.DELAYED])
+async def test_goes_on_when_its_client_has_gone_if_that_is_ordered(api: NotionProbe, kind: FaultKind) -> None:
+    page = api.standin.add_page()
+    released = threading.Event()
+    api.standin.enqueue(Fault(kind=kind, method="PATCH", released=released, outlives_client=True))
+    sent = asyncio.create_task(api.send("PATCH", f"/v1/blocks/{page.id}/children", {"children": [paragraph("x")]}))
+    await until(lambda: api.standin.waiting_faults == ())
+    sent.cancel()
+    await asyncio.gather(sent, return_exceptions=True)
+    assert api.standin.children_tree(page.id) == []
+    released.set()
+    await until(lambda: len(api.standin.children_tree(page.id)) == 1)
 
 
 async def test_says_what_a_503_has_saved(api: NotionProbe) -> None:

@@ -284,6 +284,28 @@ async def test_a_renewed_lease_keeps_others_away(store: PostgresStore, ada: User
     assert await claim_publications(store, now=LATER) == ()
 
 
+async def test_what_was_sent_may_take_effect_after_whoever_sent_it(store: PostgresStore, ada: User) -> None:
+    claimed = await _claimed(store, ada)
+    (again,) = await claim_publications(store, now=LATER)
+    assert again.unsettled_since is None  # nothing had been asked for
+    async with store.begin() as tx:
+        assert await tx.publications.record_intent(claimed.id, fence=again.fence, now=LATER)
+        assert await tx.publications.renew_lease(claimed.id, fence=again.fence, lease_until=MUCH_LATER)
+    (taken_over,) = await claim_publications(store, now=MUCH_LATER + timedelta(seconds=1))
+    assert taken_over.unsettled_since == MUCH_LATER
+
+    async with store.begin() as tx:
+        outbox, fence = tx.publications, taken_over.fence
+        assert not await outbox.note_unsettled(claimed.id, fence=again.fence, now=NOW)
+        assert await outbox.note_unsettled(claimed.id, fence=fence, now=NOW)
+        await outbox.postpone(claimed.id, fence=fence, failure=FAILURE, next_attempt_at=NOW)
+    (pending,) = await claim_publications(store)
+    assert pending.unsettled_since == NOW
+    async with store.begin() as tx:
+        await tx.publications.record_page(claimed.id, fence=pending.fence, page=new_page(claimed))
+    assert (await publication_of(store, claimed.generation_id)).unsettled_since is None
+
+
 async def test_users_take_turns(store: PostgresStore, ada: User, bob: User) -> None:
     for number in range(4):
         await add_publication(store, await add_finished(store, ada), parent_id=f"of-ada-{number}")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import ClassVar
@@ -231,6 +232,8 @@ class NotionStandin:
             fault = self._faults.next(request.method, request.url.path)
             committed: JSON = {}
             answer: JSON | NotionError | None = None
+            if fault is not None and fault.kind is FaultKind.LOST and fault.outlives_client:
+                return _Broken(reset=True, afterwards=partial(self._late, fault, partial(answer_of, request, raw, {})))
             if fault is not None and fault.kind is FaultKind.DELAYED and not fault.applied:
                 if not await _outlasts(request, fault):
                     return Response()
@@ -328,6 +331,12 @@ class NotionStandin:
             case _:
                 return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
 
+    async def _late(self, fault: Fault, answer: Callable[[], JSON]) -> None:
+        """What a request comes to whose client learns nothing of it."""
+        await _waited(fault)
+        with suppress(NotionError):
+            answer()
+
     def _response(self, answer: JSON | NotionError | None) -> Response:
         request_id = self.memory.new_id(version=4)
         headers = {"x-notion-request-id": request_id}
@@ -376,7 +385,10 @@ def _checked_body(method: str, path: str, raw: bytes, version: str) -> JSON:
 
 
 async def _outlasts(request: Request, fault: Fault) -> bool:
-    """Waits; False when the client has gone before the end."""
+    """Waits; False when the client has gone before the end, and the request with it."""
+    if fault.outlives_client:
+        await _waited(fault)
+        return True
     gone = asyncio.ensure_future(request.receive())
     try:
         if fault.released is None:
@@ -389,13 +401,24 @@ async def _outlasts(request: Request, fault: Fault) -> bool:
         gone.cancel()
 
 
-class _Broken(Response):
-    """An answer that the connection does not survive."""
+async def _waited(fault: Fault) -> None:
+    if fault.released is None:
+        await asyncio.sleep(fault.delay_seconds)
+        return
+    while not fault.released.is_set():  # noqa: ASYNC110  (any thread may set it)
+        await asyncio.sleep(_RELEASE_POLL_SECONDS)
 
-    def __init__(self, *, reset: bool, sent: bytes = b"") -> None:
+
+class _Broken(Response):
+    """An answer that the connection does not survive; something may go on `afterwards`."""
+
+    def __init__(
+        self, *, reset: bool, sent: bytes = b"", afterwards: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         super().__init__()
         self._reset = reset
         self._sent = sent
+        self._afterwards = afterwards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._sent:
@@ -403,6 +426,8 @@ class _Broken(Response):
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": self._sent, "more_body": True})
         scope["standin.drop"](reset=self._reset)
+        if self._afterwards is not None:
+            await self._afterwards()
 
 
 def demo_notion() -> NotionStandin:

@@ -39,7 +39,8 @@ class Fault:
 
     `method` and `path` (a pattern such as `/v1/blocks/*/children`) choose the request, after `skip` that also match.
     `applied`: the request has taken effect when it fails. `names_committed`: a 503 that was applied says what it made.
-    `released`: what is DELAYED waits for this and not for a time; any thread may set it.
+    `released`: what is DELAYED waits for this and not for a time; any thread may set it. `outlives_client`: a DELAYED
+    or LOST request takes effect after this wait although its client has gone, as one does that Notion has received.
     """
 
     kind: FaultKind
@@ -51,6 +52,7 @@ class Fault:
     retry_after_seconds: int = 1
     delay_seconds: float = 0.0
     released: threading.Event | None = None
+    outlives_client: bool = False
 
     def meets(self, method: str, path: str) -> bool:
         """Whether this request is the one."""

@@ -1,0 +1,140 @@
+"""Publishing where Notion's answer got lost: one page, however late the request takes effect and whoever asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from tests.api.product import Person
+from tests.api.test_publishing import connected, let_wait_end, product_with_notion
+from tests.standins.notion import NotionStandin
+from tests.standins.notion_faults import Fault, FaultKind
+from tests.standins.notion_state import Node
+from tests.waiting import until
+
+GENERATE = """
+mutation ($input: GenerateContentInput!) {
+  generateContent(input: $input) { generation { id } errors { message code field } }
+}
+"""
+STORED = """
+query ($id: ID!) { generation(id: $id) { publication {
+  status attempts waitingUntil error { code message reason } page { pageId title }
+} } }
+"""
+_LONG = {"notion_settling_seconds": 3_600}
+
+
+async def _publication(person: Person, generation_id: str, is_so: Callable[[Any], bool]) -> dict[str, Any]:
+    """The publication, once it is so."""
+    found: dict[str, Any] = {}
+
+    async def asked() -> bool:
+        found.update((await person.ask(STORED, id=generation_id))["generation"]["publication"])
+        return is_so(found)
+
+    await until(asked)
+    return found
+
+
+def _is_settled(publication: dict[str, Any]) -> bool:
+    return publication["status"] not in ("PENDING", "PUBLISHING")
+
+
+def _is_unsettled(publication: dict[str, Any]) -> bool:
+    """Somebody has looked already, and what was sent may still take effect."""
+    return publication["waitingUntil"] is not None and "still be at work" in publication["error"]["message"]
+
+
+async def _asked(person: Person, notion: NotionStandin, parent: Node, prompt: str = "Bees") -> str:
+    wanted = {"prompt": prompt, "publish": {"parent": notion.address(parent), "title": "Bees"}}
+    return str((await person.do(GENERATE, input=wanted))["generation"]["id"])
+
+
+async def _change(database_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+    await connection.execute(statement)
+    await connection.close()
+
+
+def _times_asked_for(notion: NotionStandin) -> int:
+    return sum((each.method, each.path) == ("POST", "/v1/pages") for each in notion.requests)
+
+
+async def test_a_request_that_takes_effect_late_makes_no_second_page(database_url: str) -> None:
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        released = threading.Event()
+        notion.enqueue(
+            Fault(kind=FaultKind.LOST, method="POST", path="/v1/pages", outlives_client=True, released=released)
+        )
+        generation_id = await _asked(ada, notion, parent)
+        waiting = await _publication(ada, generation_id, _is_unsettled)
+        assert (waiting["status"], waiting["error"]["reason"]) == ("PENDING", "TIMEOUT")
+        assert notion.pages_under(parent) == []
+
+        released.set()
+        await until(lambda: bool(notion.pages_under(parent)))
+        await let_wait_end(database_url)
+        published = await _publication(ada, generation_id, _is_settled)
+        assert (published["status"], published["error"]) == ("PUBLISHED", None)
+        assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1
+
+
+async def test_a_request_that_never_takes_effect_is_repeated_when_it_can_no_more(database_url: str) -> None:
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        notion.enqueue(Fault(kind=FaultKind.LOST, method="POST", path="/v1/pages"))
+        generation_id = await _asked(ada, notion, parent)
+        await _publication(ada, generation_id, _is_unsettled)
+        await let_wait_end(database_url)
+        await _publication(ada, generation_id, _is_unsettled)
+        assert _times_asked_for(notion) == 1
+
+        await _change(database_url, "UPDATE publications SET unsettled_since = now() - interval '2 hours'")
+        await let_wait_end(database_url)
+        published = await _publication(ada, generation_id, _is_settled)
+        assert (published["status"], published["attempts"]) == ("PUBLISHED", 2)
+        assert (len(notion.pages_under(parent)), _times_asked_for(notion)) == (1, 2)
+
+
+async def test_blocks_that_take_effect_late_are_not_written_twice(database_url: str) -> None:
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        released = threading.Event()
+        append = {"method": "PATCH", "path": "/v1/blocks/*/children"}
+        notion.enqueue(Fault(kind=FaultKind.LOST, outlives_client=True, released=released, **append))
+        wanted = {"prompt": "Bees", "publish": {"parent": parent.id, "mode": "APPEND"}}
+        generation_id = (await ada.do(GENERATE, input=wanted))["generation"]["id"]
+        await _publication(ada, generation_id, _is_unsettled)
+        assert notion.children_tree(parent.id) == []
+
+        released.set()
+        await until(lambda: bool(notion.children_tree(parent.id)))
+        written = len(notion.children_tree(parent.id))
+        await let_wait_end(database_url)
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert len(notion.children_tree(parent.id)) == written
+
+
+async def test_what_a_dead_instance_has_just_sent_is_waited_for(database_url: str) -> None:
+    released = threading.Event()
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        notion.enqueue(
+            Fault(kind=FaultKind.DELAYED, method="POST", path="/v1/pages", outlives_client=True, released=released)
+        )
+        generation_id = await _asked(ada, notion, parent)
+        await until(lambda: not notion.waiting_faults)
+        # Another process with the fence of this one: as if this one stood still, or were dead.
+        await _change(database_url, "UPDATE publications SET lease_until = now() - interval '1 second'")
+        await _publication(ada, generation_id, _is_unsettled)
+
+        released.set()
+        await until(lambda: bool(notion.pages_under(parent)))
+        await let_wait_end(database_url)
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1
