@@ -145,6 +145,7 @@ class CreatedPage:
     url: str
     created_at: datetime
     is_complete: bool
+    is_in_trash: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -404,11 +404,13 @@ class Publisher:
         async with self._store.begin() as tx:
             known = await tx.publications.list_known_page_ids([page.page_id for page in candidates])
         unclaimed = [page for page in candidates if page.page_id not in known]
-        if len(unclaimed) > 1:
+        # Of several, those that somebody has thrown away are not it.
+        found = [page for page in unclaimed if not page.is_in_trash] if len(unclaimed) > 1 else unclaimed
+        if len(found) > 1 or (unclaimed and not found):
             raise _NeedsAttention(
                 f"{len(unclaimed)} pages of this title were made at that time, and it is not clear which is this one."
             )
-        return unclaimed[0] if unclaimed else None
+        return found[0] if found else None
 
     async def _record_page(self, job: _Job, created: CreatedPage) -> NotionPage:
         publication = job.publication

@@ -50,6 +50,7 @@ def created_page(page: Json, *, is_complete: bool) -> CreatedPage:
         url=str(page["url"]),
         created_at=moment(page["created_time"]),
         is_complete=is_complete,
+        is_in_trash=bool(page["in_trash"]),
     )
 
 

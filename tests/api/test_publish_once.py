@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from tests.api.product import Person
-from tests.api.test_publishing import connected, let_wait_end, product_with_notion
+from tests.api.test_publishing import PUBLISH, connected, let_wait_end, product_with_notion
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
@@ -138,3 +138,63 @@ async def test_what_a_dead_instance_has_just_sent_is_waited_for(database_url: st
         await let_wait_end(database_url)
         assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
         assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1
+
+
+async def _made_unnoticed(person: Person, notion: NotionStandin, parent: Node) -> tuple[str, threading.Event]:
+    """A generation whose page exists, though nobody has been told; nobody looks for it before the event is set."""
+    released = threading.Event()
+    look = "query" if parent.kind == "data_source" else "children"
+    notion.enqueue(
+        Fault(kind=FaultKind.BAD_GATEWAY, method="POST", path="/v1/pages", applied=True),
+        Fault(kind=FaultKind.DELAYED, path=f"/v1/*/{parent.id}/{look}", released=released),
+    )
+    generation_id = await _asked(person, notion, parent)
+    await until(lambda: not notion.waiting_faults)
+    return generation_id, released
+
+
+async def test_of_two_pages_of_one_title_the_one_that_is_not_in_the_trash_is_taken(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, _):
+        ada = await connected(running, notion)
+        source = notion.data_source(notion.add_database("Answers"))
+        generation_id, released = await _made_unnoticed(ada, notion, source)
+        (mine,) = notion.pages_under(source)
+        other = notion.add_page("Bees", parent=source)
+        other.created_by = mine.created_by
+        released.set()
+        unclear = await _publication(ada, generation_id, _is_settled)
+        assert (unclear["status"], unclear["error"]["code"]) == ("NEEDS_ATTENTION", "CONFLICT")
+
+        notion.hand().trash(other)
+        await ada.do(PUBLISH, input={"generationId": generation_id})
+        published = await _publication(ada, generation_id, _is_settled)
+        assert (published["status"], published["page"]["pageId"]) == ("PUBLISHED", mine.id)
+        assert notion.pages_under(source) == [mine]
+
+
+async def test_what_is_unclear_stays_so_when_the_look_is_refused(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await connected(running, notion)
+        generation_id, released = await _made_unnoticed(ada, notion, parent)
+        notion.memory.workspaces[0].can_read = False
+        released.set()
+        unclear = await _publication(ada, generation_id, _is_settled)
+        assert (unclear["status"], unclear["error"]["reason"]) == ("NEEDS_ATTENTION", "RESTRICTED")
+
+        notion.memory.workspaces[0].can_read = True
+        await ada.do(PUBLISH, input={"generationId": generation_id})
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert len(notion.pages_under(parent)) == 1
+
+
+async def test_what_notion_refuses_once_nothing_can_come_any_more_has_failed(database_url: str) -> None:
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        notion.enqueue(Fault(kind=FaultKind.LOST, method="POST", path="/v1/pages"))
+        generation_id = await _asked(ada, notion, parent)
+        await _publication(ada, generation_id, _is_unsettled)
+        notion.memory.workspaces[0].can_insert = False
+        await _change(database_url, "UPDATE publications SET unsettled_since = now() - interval '2 hours'")
+        await let_wait_end(database_url)
+        failed = await _publication(ada, generation_id, _is_settled)
+        assert (failed["status"], failed["error"]["reason"]) == ("FAILED", "RESTRICTED")
