@@ -114,6 +114,11 @@ class Publication:
         return None if name is None else ExternalId(property=name, value=str(self.properties[name]))
 
     @property
+    def may_have_page(self) -> bool:
+        """Whether a page was asked for, and nobody knows what has come of it."""
+        return self.requested_at is not None and self.page is None
+
+    @property
     def waiting_until(self) -> datetime | None:
         """When it goes on by itself, if something has kept it waiting: `failure` says what."""
         is_waiting = self.status is PublicationStatus.PENDING and self.failure is not None

@@ -460,12 +460,12 @@ class Publisher:
         with Round("publication_failure") as this:
             async with self._store.begin() as tx:
                 known = await tx.publications.find(publication.user_id, publication.id)
-                has_page = known is not None and known.page is not None
+                is_unclear = known is not None and known.may_have_page
                 if isinstance(error, PageChanged):
                     await tx.publications.note_page_state(publication.id, NotionPageState.CONFLICT)
                 if known is not None and known.requested_at is not None and not _is_clear(error):
                     await tx.publications.note_unsettled(publication.id, fence=publication.fence, now=self._clock())
-                status = _status_after(error, publication.attempts, has_page=has_page)
+                status = _status_after(error, publication.attempts, is_unclear=is_unclear)
                 if status is PublicationStatus.PENDING:
                     await tx.publications.postpone(
                         publication.id,
@@ -516,7 +516,7 @@ def _is_clear(error: AssistantError) -> bool:
     return not isinstance(error, Unavailable)
 
 
-def _status_after(error: AssistantError, attempts: int, *, has_page: bool) -> PublicationStatus:
+def _status_after(error: AssistantError, attempts: int, *, is_unclear: bool) -> PublicationStatus:
     is_ambiguous = isinstance(error, NotionFailed) and error.ambiguous
     is_retryable = (
         is_ambiguous or isinstance(error, Unavailable) or (isinstance(error, NotionFailed) and error.retryable)
@@ -525,4 +525,4 @@ def _status_after(error: AssistantError, attempts: int, *, has_page: bool) -> Pu
         return PublicationStatus.NEEDS_ATTENTION
     if isinstance(error, (NotionBusy, _Unsettled)) or (is_retryable and attempts < MAX_ATTEMPTS):
         return PublicationStatus.PENDING
-    return PublicationStatus.NEEDS_ATTENTION if is_ambiguous and not has_page else PublicationStatus.FAILED
+    return PublicationStatus.NEEDS_ATTENTION if is_unclear else PublicationStatus.FAILED
