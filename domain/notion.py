@@ -252,9 +252,10 @@ class Notion(Protocol):
         *,
         title: str,
         created_after: datetime,
+        made_by: str | None = None,
         external_id: ExternalId | None = None,
     ) -> tuple[CreatedPage, ...]:
-        """Pages of this title that the token's own bot has made under the parent since then (to the minute).
+        """Pages of this title that the token's own bot, or `made_by`, has made under the parent since (to the minute).
 
         With an external id they are found by it alone, as long as the data source has the property.
         """

@@ -76,7 +76,8 @@ class NotionPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """An outbox row. Its recovery points: `requested_at` (the intent to write) and `page` (it exists).
+    """An outbox row. Its recovery points: `requested_at` (the intent to write, of the bot `requested_by`) and `page`
+    (it exists).
 
     A page whose `completed_at` is missing may lack blocks. `parent` and `properties` were checked before;
     `external_id_property` names the one that holds the generation's id alone. For an append
@@ -105,6 +106,7 @@ class Publication:
     next_attempt_at: datetime
     created_at: datetime
     external_id_property: str | None = None
+    requested_by: str | None = None
     unsettled_since: datetime | None = None
 
     @property
@@ -161,11 +163,20 @@ class Publications(Protocol):
     async def renew_lease(self, publication_id: UUID, *, fence: int, lease_until: datetime) -> bool:
         """Extends the lease."""
 
-    async def record_intent(self, publication_id: UUID, *, fence: int, now: datetime) -> bool:
-        """Recovery point: a page is about to be asked for."""
+    async def record_intent(
+        self, publication_id: UUID, *, fence: int, now: datetime, bot_id: str | None = None
+    ) -> bool:
+        """Recovery point: a page is about to be asked for, by this bot."""
 
     async def record_append(
-        self, publication_id: UUID, *, fence: int, page: NotionPage, anchor: str | None, now: datetime
+        self,
+        publication_id: UUID,
+        *,
+        fence: int,
+        page: NotionPage,
+        anchor: str | None,
+        now: datetime,
+        bot_id: str | None = None,
     ) -> bool:
         """Recovery point: blocks are about to be put behind the anchor, the page's last block."""
 

@@ -17,13 +17,13 @@ from domain.errors import AssistantError, ErrorCode, InvalidInput, NotionFailed,
 from domain.generation import Failure
 from domain.live_log import LiveLogs
 from domain.notion import CreatedPage, DocumentParser, NewPage, Notion, PageUpdate, Permit
+from domain.notion_authorization import ConnectionToken
 from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
 from domain.notion_pace import NotionBusy
 from domain.notion_service import NotionService
 from domain.page_sync import FIRST_VERSION, NotionReader
 from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
 from domain.publication_answer import properties_of
-from domain.secret import Secret
 from domain.store import Store
 from domain.telemetry import Telemetry
 from domain.worker import Round
@@ -67,7 +67,7 @@ class _NeedsAttention(AssistantError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     publication: Publication
-    token: Secret
+    token: ConnectionToken
     document: Document
     properties: Mapping[str, object]
     version: int
@@ -279,7 +279,12 @@ class Publisher:
             async with self._store.begin() as tx:
                 _hold(
                     await tx.publications.record_append(
-                        publication.id, fence=publication.fence, page=page, anchor=end.last_block_id, now=since
+                        publication.id,
+                        fence=publication.fence,
+                        page=page,
+                        anchor=end.last_block_id,
+                        now=since,
+                        bot_id=job.token.bot_id,
                     )
                 )
             job = replace(job, publication=replace(publication, anchor=end.last_block_id))
@@ -337,6 +342,7 @@ class Publisher:
             since=None if since is None else since - CLOCK_TOLERANCE,
             anchor=publication.anchor,
             has_rivals=has_rivals,
+            made_by=publication.requested_by,
         )
 
     async def _prepare(self, publication: Publication) -> _Job:
@@ -371,7 +377,11 @@ class Publisher:
         if job.settles_at is not None:
             raise _Unsettled(job.settles_at)
         async with self._store.begin() as tx:
-            _hold(await tx.publications.record_intent(publication.id, fence=publication.fence, now=self._clock()))
+            _hold(
+                await tx.publications.record_intent(
+                    publication.id, fence=publication.fence, now=self._clock(), bot_id=job.token.bot_id
+                )
+            )
         try:
             return await self._notion.create_page(
                 job.token,
@@ -399,6 +409,7 @@ class Publisher:
             publication.parent,
             title=publication.title,
             created_after=publication.requested_at - CLOCK_TOLERANCE,
+            made_by=publication.requested_by,
             external_id=publication.external_id,
         )
         async with self._store.begin() as tx:

@@ -259,8 +259,10 @@ class NotionAdapter:
             if page["in_trash"]:
                 raise failures.in_trash()
             # The maker of a page of ours wrote its first blocks, and may have been another integration of this person.
-            made_by = {str(page["created_by"]["id"])} if place.is_our_page else set()
-        return frozenset(made_by | {await self._bot_id(token)})
+            makers = {str(page["created_by"]["id"])} if place.is_our_page else set()
+        if place.made_by is not None:
+            makers.add(place.made_by)
+        return frozenset(makers | {await self._bot_id(token)})
 
     async def look_at_page(self, token: Secret, page_id: str) -> RemotePage:
         """See the port NotionReader."""
@@ -281,6 +283,7 @@ class NotionAdapter:
         *,
         title: str,
         created_after: datetime,
+        made_by: str | None = None,
         external_id: ExternalId | None = None,
     ) -> tuple[CreatedPage, ...]:
         """See the port. In a data source also the trash is looked at; under a page Notion does not show it."""
@@ -295,12 +298,12 @@ class NotionAdapter:
             else:
                 with reading(writes=False):
                     return tuple(created_page(row, is_complete=False) for row in rows)
-        bot_id = await self._bot_id(token)
+        makers = {await self._bot_id(token), made_by}
         since = created_after.astimezone(UTC).replace(second=0, microsecond=0)
         look = self._rows if parent.kind is NotionParentKind.DATA_SOURCE else self._subpages
         found = [page async for page in look(token, parent.id, title=title, since=since)]
         with reading(writes=False):
-            return tuple(created_page(page, is_complete=False) for page in found if page["created_by"]["id"] == bot_id)
+            return tuple(created_page(page, is_complete=False) for page in found if page["created_by"]["id"] in makers)
 
     async def _rows(self, token: Secret, source_id: str, *, title: str, since: datetime) -> AsyncIterator[Json]:
         """A data source's rows of this title that were made since then."""

@@ -68,6 +68,7 @@ class PostgresPublications:
                 overwrites=publication.overwrites,
                 external_id_property=publication.external_id_property,
                 requested_at=publication.requested_at,
+                requested_by=publication.requested_by,
                 unsettled_since=publication.unsettled_since,
                 completed_at=publication.completed_at,
                 notion_page_id=None if publication.page is None else publication.page.id,
@@ -223,20 +224,34 @@ class PostgresPublications:
         """Extends the lease."""
         return await self._update(publication_id, fence, lease_until=lease_until)
 
-    async def record_intent(self, publication_id: UUID, *, fence: int, now: datetime) -> bool:
-        """Recovery point: a page is about to be asked for.
+    async def record_intent(
+        self, publication_id: UUID, *, fence: int, now: datetime, bot_id: str | None = None
+    ) -> bool:
+        """Recovery point: a page is about to be asked for, by this bot.
 
         An intent that was never withdrawn keeps its time, for its page may still come to light.
         """
-        return await self._update(publication_id, fence, requested_at=func.coalesce(publications.c.requested_at, now))
+        return await self._update(
+            publication_id,
+            fence,
+            requested_at=func.coalesce(publications.c.requested_at, now),
+            requested_by=bot_id,
+        )
 
     async def record_append(
-        self, publication_id: UUID, *, fence: int, page: NotionPage, anchor: str | None, now: datetime
+        self,
+        publication_id: UUID,
+        *,
+        fence: int,
+        page: NotionPage,
+        anchor: str | None,
+        now: datetime,
+        bot_id: str | None = None,
     ) -> bool:
         """Recovery point: blocks are about to be put behind the anchor, the page's last block."""
-        return await self._update(publication_id, fence, anchor=anchor, requested_at=now) and await self.record_page(
-            publication_id, fence=fence, page=page
-        )
+        return await self._update(
+            publication_id, fence, anchor=anchor, requested_at=now, requested_by=bot_id
+        ) and await self.record_page(publication_id, fence=fence, page=page)
 
     async def has_rivals(self, publication: Publication) -> bool:
         """Whether another publication has begun to write to the same page and not come to its end."""
@@ -336,7 +351,7 @@ class PostgresPublications:
 
     async def withdraw_intent(self, publication_id: UUID, *, fence: int) -> bool:
         """Notion has surely not made the page: the intent is void."""
-        return await self._update(publication_id, fence, requested_at=None)
+        return await self._update(publication_id, fence, requested_at=None, requested_by=None)
 
     async def settle(self, publication_id: UUID, *, fence: int, status: PublicationStatus, failure: Failure) -> bool:
         """FAILED or NEEDS_ATTENTION."""
@@ -417,6 +432,7 @@ def _publication_of(row: RowMapping) -> Publication:
         anchor=row["anchor"],
         overwrites=row["overwrites"],
         external_id_property=row["external_id_property"],
+        requested_by=row["requested_by"],
         unsettled_since=row["unsettled_since"],
         requested_at=row["requested_at"],
         completed_at=row["completed_at"],

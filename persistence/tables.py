@@ -605,6 +605,8 @@ publications: Final = Table(
     # Of these the one that holds the generation's id alone, by which its page can be found again.
     Column("external_id_property", Text),
     Column("requested_at", _INSTANT),
+    # Notion's id of the bot that asked: whoever connects again may have another.
+    Column("requested_by", Text),
     # Until when something was sent to Notion that may still take effect.
     Column("unsettled_since", _INSTANT),
     Column("notion_page_id", ForeignKey("notion_pages.id"), unique=True),

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from tests.api.product import Person
-from tests.api.test_publishing import PUBLISH, connected, let_wait_end, product_with_notion
+from tests.api.test_publishing import CONNECT, PUBLISH, connected, let_wait_end, product_with_notion
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_state import Node
@@ -198,3 +198,20 @@ async def test_what_notion_refuses_once_nothing_can_come_any_more_has_failed(dat
         await let_wait_end(database_url)
         failed = await _publication(ada, generation_id, _is_settled)
         assert (failed["status"], failed["error"]["reason"]) == ("FAILED", "RESTRICTED")
+
+
+async def test_what_another_integration_has_made_is_found_after_connecting_again(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await connected(running, notion)
+        generation_id, released = await _made_unnoticed(ada, notion, parent)
+        workspace = notion.memory.workspaces[0]
+        workspace.bot_id, workspace.token = notion.memory.new_id(version=4), "ntn_of_another_integration"
+        await ada.do(CONNECT, input={"token": workspace.token})
+        released.set()
+        # Whoever was looking did so with the token of before.
+        unclear = await _publication(ada, generation_id, _is_settled)
+        assert (unclear["status"], unclear["error"]["reason"]) == ("NEEDS_ATTENTION", "AUTHENTICATION")
+
+        await ada.do(PUBLISH, input={"generationId": generation_id})
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1

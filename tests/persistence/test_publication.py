@@ -289,10 +289,10 @@ async def test_what_was_sent_may_take_effect_after_whoever_sent_it(store: Postgr
     (again,) = await claim_publications(store, now=LATER)
     assert again.unsettled_since is None  # nothing had been asked for
     async with store.begin() as tx:
-        assert await tx.publications.record_intent(claimed.id, fence=again.fence, now=LATER)
+        assert await tx.publications.record_intent(claimed.id, fence=again.fence, now=LATER, bot_id="bot-1")
         assert await tx.publications.renew_lease(claimed.id, fence=again.fence, lease_until=MUCH_LATER)
     (taken_over,) = await claim_publications(store, now=MUCH_LATER + timedelta(seconds=1))
-    assert taken_over.unsettled_since == MUCH_LATER
+    assert (taken_over.unsettled_since, taken_over.requested_by) == (MUCH_LATER, "bot-1")
 
     async with store.begin() as tx:
         outbox, fence = tx.publications, taken_over.fence
