@@ -116,6 +116,16 @@ class Publication:
         return None if name is None else ExternalId(property=name, value=str(self.properties[name]))
 
     @property
+    def has_failed(self) -> bool:
+        """Whether nothing more will happen by itself, and the answer is not in Notion."""
+        return self.status in (PublicationStatus.FAILED, PublicationStatus.NEEDS_ATTENTION)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it has failed and has surely made nothing."""
+        return self.status is PublicationStatus.FAILED and self.requested_at is None and self.page is None
+
+    @property
     def may_have_page(self) -> bool:
         """Whether a page was asked for, and nobody knows what has come of it."""
         return self.requested_at is not None and self.page is None
@@ -144,6 +154,9 @@ class Publications(Protocol):
 
     async def retry(self, publication_id: UUID, *, now: datetime, overwrites: bool = False) -> bool:
         """Puts a FAILED or NEEDS_ATTENTION one back to PENDING, attempts at 0, its recovery points kept; else False."""
+
+    async def ask_anew(self, publication: Publication) -> bool:
+        """Puts another wish in the place of one that has failed and has surely made nothing; else False."""
 
     async def update_again(self, publication_id: UUID, *, now: datetime, overwrites: bool) -> bool:
         """Has a PUBLISHED one brought up to date; False in any other state."""

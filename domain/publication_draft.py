@@ -37,6 +37,11 @@ class PublishOptions:
     mode: PublishMode = PublishMode.CREATE
     overwrites: bool = False
 
+    @property
+    def are_of_a_page(self) -> bool:
+        """Whether they say anything of what is to become of the answer."""
+        return self != PublishOptions(overwrites=self.overwrites)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationFacts:
@@ -168,6 +173,10 @@ class PublicationDrafter:
             raise InvalidInput(
                 "Say where the page goes: a Notion page or data source, by URL or id.", field=("publish", "parent")
             )
+        return await self.find_parent(viewer, reference)
+
+    async def find_parent(self, viewer: Viewer, reference: str) -> NotionParent:
+        """What a Notion URL or id stands for. Raises like `draft`."""
         checked_text(reference, field=("publish", "parent"), max_chars=MAX_REFERENCE_CHARS)
         token = await self._connections.find_token(viewer.user.id)
         if token is None:

@@ -80,27 +80,61 @@ class PublicationService:
         )
 
     async def publish(self, viewer: Viewer, generation_id: UUID, options: PublishOptions) -> Publication:
-        """Queues the publication of an answer, or another try of one that has failed, as it was first asked for.
+        """Queues the publication of an answer, or another try of one that has failed.
 
+        A try goes on as it was first asked for, unless that has surely made nothing: then other options count.
         To update brings the page of a published answer to what counts here now; an answer that was regenerated from a
         published one takes its place, page and all. Raises NotFound, Conflict (no answer, or published already),
         Unavailable (maintenance), and like PublicationDrafter.draft.
         """
         await self._maintenance.check(viewer)
         async with self._store.begin() as tx:
+            await _hold_answer(tx, viewer, generation_id)
+            earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
+        if earlier is not None and earlier.has_failed and options.are_of_a_page:
+            if earlier.is_void and options.mode is not PublishMode.UPDATE:
+                options = replace(options, parent=options.parent or earlier.parent.id)
+                return await self._drafted(viewer, generation_id, options, earlier)
+            await self._check_place(viewer, options, earlier)
+        async with self._store.begin() as tx:
             publication = await self._repeated(tx, viewer, generation_id, options)
-            settings = await tx.settings.get(viewer.user.id)
-            facts, _ = await _facts(tx, viewer, generation_id)
             if publication is None and options.mode is PublishMode.UPDATE:
                 publication = await self._taken_over(tx, viewer, generation_id, options)
         if publication is None:
-            draft = await self._drafter.draft(viewer, options, settings, facts)
-            publication = self.pending(draft, viewer, generation_id)
-            async with self._store.begin() as tx:
-                await _hold_answer(tx, viewer, generation_id)
-                await tx.publications.add(publication)
+            return await self._drafted(viewer, generation_id, options, None)
         self._worker.wake()
         return publication
+
+    async def _drafted(
+        self, viewer: Viewer, generation_id: UUID, options: PublishOptions, earlier: Publication | None
+    ) -> Publication:
+        """The publication as it is asked for now, in the place of an earlier one if there is any."""
+        async with self._store.begin() as tx:
+            settings = await tx.settings.get(viewer.user.id)
+            facts, _ = await _facts(tx, viewer, generation_id)
+        draft = await self._drafter.draft(viewer, options, settings, facts)
+        publication = self.pending(draft, viewer, generation_id)
+        async with self._store.begin() as tx:
+            await _hold_answer(tx, viewer, generation_id)
+            if earlier is None:
+                await tx.publications.add(publication)
+            else:
+                publication = replace(publication, id=earlier.id, created_at=earlier.created_at)
+                if not await tx.publications.ask_anew(publication):
+                    raise Conflict("Somebody else has just asked for this once more.", field=("generationId",))
+        self._worker.wake()
+        return publication
+
+    async def _check_place(self, viewer: Viewer, options: PublishOptions, earlier: Publication) -> None:
+        """Raises Conflict when a publication that may have a page is to go elsewhere."""
+        if options.parent is None:
+            return
+        parent = await self._drafter.find_parent(viewer, options.parent)
+        if parent.id != earlier.parent.id:
+            raise Conflict(
+                "The page may exist already where it was first asked for, so it cannot go elsewhere.",
+                field=("publish", "parent"),
+            )
 
     async def preview(self, viewer: Viewer, generation_id: UUID, options: PublishOptions) -> PublicationPreview:
         """What `publish` would do, without doing it. Raises NotFound, and Conflict for what is not to be published."""

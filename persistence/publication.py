@@ -119,6 +119,33 @@ class PostgresPublications:
         )
         return changed == 1
 
+    async def ask_anew(self, publication: Publication) -> bool:
+        """Puts another wish in the place of one that has failed and has surely made nothing; else False."""
+        changed = await self._statements.change(
+            update(publications)
+            .where(
+                publications.c.id == publication.id,
+                has_status(publications.c.status, PublicationStatus.FAILED),
+                publications.c.requested_at.is_(None),
+                publications.c.notion_page_id.is_(None),
+            )
+            .values(
+                status=PublicationStatus.PENDING.value,
+                parent_id=publication.parent.id,
+                parent=_stored_parent(publication.parent),
+                title=publication.title,
+                properties=publication.properties,
+                mode=publication.mode.value,
+                lane=publication.parent.id,
+                overwrites=publication.overwrites,
+                external_id_property=publication.external_id_property,
+                next_attempt_at=publication.next_attempt_at,
+                attempts=0,
+                **_NO_FAILURE,
+            )
+        )
+        return changed == 1
+
     async def update_again(self, publication_id: UUID, *, now: datetime, overwrites: bool) -> bool:
         """Has a PUBLISHED one brought up to date; False in any other state."""
         changed = await self._statements.change(

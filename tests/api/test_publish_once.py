@@ -215,3 +215,21 @@ async def test_what_another_integration_has_made_is_found_after_connecting_again
         await ada.do(PUBLISH, input={"generationId": generation_id})
         assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
         assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1
+
+
+async def test_what_may_have_a_page_is_not_asked_for_elsewhere(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await connected(running, notion)
+        other = notion.add_page("Other place")
+        generation_id, released = await _made_unnoticed(ada, notion, parent)
+        notion.memory.workspaces[0].can_read = False
+        released.set()
+        await _publication(ada, generation_id, _is_settled)
+        notion.memory.workspaces[0].can_read = True
+
+        again = {"generationId": generation_id, "publish": {"parent": notion.address(other)}}
+        assert await ada.fail(PUBLISH, input=again) == ("CONFLICT", ["input", "publish", "parent"])
+        again["publish"] = {"parent": notion.address(parent)}
+        await ada.do(PUBLISH, input=again)
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert (len(notion.pages_under(parent)), notion.pages_under(other)) == (1, [])

@@ -443,3 +443,23 @@ async def test_what_waits_for_notion_says_until_when_and_asks_nothing_meanwhile(
         refused = await ada.ask(GENERATE, input={"prompt": "More", "publish": {"parent": parent.id}})
         assert [error["code"] for error in refused["generateContent"]["errors"]] == ["NOTION_FAILED"]
         assert len(notion.requests) == asked_for
+
+
+async def test_what_has_made_nothing_can_be_asked_for_elsewhere(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await connected(running, notion)
+        other = notion.add_page("Other place")
+        async with nobody_claims(database_url):
+            asked = {"prompt": "Bees", "publish": {"parent": parent.id, "title": "Bees"}}
+            generation_id = (await ada.do(GENERATE, input=asked))["generation"]["id"]
+            parent.shared = False
+        failed = (await ada.events(WATCH, id=generation_id))[-1]["data"]["generationEvents"]["publication"]
+        assert failed["status"] == "FAILED"
+
+        again = {"generationId": generation_id, "publish": {"title": "Wasps"}}
+        assert await ada.fail(PUBLISH, input=again) == ("NOTION_FAILED", ["input", "publish", "parent"])
+        again["publish"] = {"parent": notion.address(other), "title": "Wasps"}
+        assert (await ada.do(PUBLISH, input=again))["publication"]["id"] == failed["id"]
+        published = (await ada.events(WATCH, id=generation_id))[-1]["data"]["generationEvents"]["publication"]
+        assert (published["status"], published["page"]["title"]) == ("PUBLISHED", "Wasps")
+        assert (notion.pages_under(parent), len(notion.pages_under(other))) == ([], 1)

@@ -243,6 +243,35 @@ async def test_what_has_failed_or_is_unclear_is_retried_on_request(store: Postgr
     assert again.page is not None
 
 
+async def test_another_wish_takes_the_place_of_what_has_made_nothing(store: PostgresStore, ada: User) -> None:
+    claimed = await _claimed(store, ada)
+    wish = replace(
+        new_publication(await add_finished(store, ada), parent_id="parent-2"),
+        id=claimed.id,
+        generation_id=claimed.generation_id,
+        title="Another",
+        properties={},
+        mode=PublishMode.APPEND,
+        external_id_property="Key",
+        next_attempt_at=LATER,
+    )
+    async with store.begin() as tx:
+        outbox, fence = tx.publications, claimed.fence
+        assert not await outbox.ask_anew(wish)
+        await outbox.record_intent(claimed.id, fence=fence, now=NOW)
+        await outbox.settle(claimed.id, fence=fence, status=PublicationStatus.FAILED, failure=FAILURE)
+        assert not await outbox.ask_anew(wish)
+        await outbox.retry(claimed.id, now=NOW)
+    (again,) = await claim_publications(store)
+    async with store.begin() as tx:
+        outbox, fence = tx.publications, again.fence
+        await outbox.withdraw_intent(claimed.id, fence=fence)
+        await outbox.settle(claimed.id, fence=fence, status=PublicationStatus.FAILED, failure=FAILURE)
+        assert await outbox.ask_anew(wish)
+
+    assert await publication_of(store, claimed.generation_id) == replace(wish, fence=again.fence)
+
+
 async def test_a_publication_ends_with_a_generation_that_has_no_answer(store: PostgresStore, ada: User) -> None:
     generation = await add_finished(store, ada, outcome=FAILED)
     await add_publication(store, generation)
