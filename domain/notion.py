@@ -193,6 +193,13 @@ class Notion(Protocol):
         NotionFailed(NOT_SHARED) for what the integration cannot see.
         """
 
+    async def resolve_page(self, token: Secret, reference: str, parent: NotionParent) -> CreatedPage:
+        """The page behind any Notion URL or id.
+
+        Raises InvalidInput for what is no reference, not directly under the parent, or in the trash;
+        NotionFailed(NOT_SHARED) for what the integration cannot see.
+        """
+
     async def list_parents(
         self, token: Secret, *, search: str | None, kind: NotionParentKind | None, cursor: str | None
     ) -> ParentListing:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from domain.errors import ErrorCode
 from domain.generation import Failure
-from domain.notion import ExternalId, NotionParent
+from domain.notion import CreatedPage, ExternalId, NotionParent
 
 MAX_TITLE_CHARS = 200
 NO_ANSWER = Failure(code=ErrorCode.CONFLICT, message="The generation ended without an answer, so there is no page.")
@@ -137,6 +137,21 @@ class Publication:
         return self.next_attempt_at if is_waiting else None
 
 
+def new_page(made: CreatedPage, publication: Publication, *, row_id: UUID, now: datetime) -> NotionPage:
+    """A page of ours, as it is when it is known for the first time."""
+    return NotionPage(
+        id=row_id,
+        user_id=publication.user_id,
+        page_id=made.page_id,
+        parent_id=publication.parent.id,
+        title=publication.title,
+        url=made.url,
+        created_at=made.created_at,
+        last_sync_at=now,
+        state=NotionPageState.IN_SYNC,
+    )
+
+
 class Publications(Protocol):
     """The outbox. Methods with a `fence` change nothing and answer False when another instance has taken over."""
 
@@ -154,6 +169,12 @@ class Publications(Protocol):
 
     async def retry(self, publication_id: UUID, *, now: datetime, overwrites: bool = False) -> bool:
         """Puts a FAILED or NEEDS_ATTENTION one back to PENDING, attempts at 0, its recovery points kept; else False."""
+
+    async def resolve(self, publication_id: UUID, *, page: NotionPage | None, now: datetime) -> bool:
+        """Puts one back to PENDING that NEEDS_ATTENTION: its page is this one, or there is none; else False.
+
+        Raises Conflict when the page belongs to another publication.
+        """
 
     async def ask_anew(self, publication: Publication) -> bool:
         """Puts another wish in the place of one that has failed and has surely made nothing; else False."""

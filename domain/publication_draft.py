@@ -10,7 +10,7 @@ from uuid import UUID
 
 from domain.account import Viewer
 from domain.errors import AssistantError, InvalidInput, NotionFailed, NotionFailureReason
-from domain.notion import DocumentParser, Notion, NotionParent, NotionParentKind
+from domain.notion import CreatedPage, DocumentParser, Notion, NotionParent, NotionParentKind
 from domain.notion_service import NotionService
 from domain.property_map import UNTIL_ANSWERED, Placeholder, defaults, filled, find_external_id
 from domain.publication import MAX_TITLE_CHARS, PublishMode
@@ -188,6 +188,25 @@ class PublicationDrafter:
         except NotionFailed as error:
             if error.reason is NotionFailureReason.NOT_SHARED:
                 error.field = ("publish", "parent")
+            raise
+
+    async def find_page(self, viewer: Viewer, reference: str, parent: NotionParent) -> CreatedPage:
+        """What a Notion URL or id stands for, if that is a page under the parent.
+
+        Raises InvalidInput with fields under ("resolve",), NotionFailed when Notion rejects the token or the page.
+        """
+        path = ("resolve", "page")
+        checked_text(reference, field=path, max_chars=MAX_REFERENCE_CHARS)
+        token = await self._connections.find_token(viewer.user.id)
+        if token is None:
+            raise InvalidInput("Connect Notion first, with connectNotion.", field=("resolve",))
+        try:
+            return await self._notion.resolve_page(token, reference, parent)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=path) from error
+        except NotionFailed as error:
+            if error.reason is NotionFailureReason.NOT_SHARED:
+                error.field = path
             raise
 
     def _wanted(self, parent: NotionParent, options: PublishOptions, settings: UserSettings) -> dict[str, object]:

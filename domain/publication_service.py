@@ -14,7 +14,14 @@ from domain.generation import Generation, GenerationStatus
 from domain.maintenance import Maintenance
 from domain.page_sync import PageVersion, VersionOrigin, hash_of
 from domain.provider_attempt import answered_by
-from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.publication import (
+    NotionPage,
+    NotionPageState,
+    Publication,
+    PublicationStatus,
+    PublishMode,
+    new_page,
+)
 from domain.publication_answer import who_answered
 from domain.publication_draft import (
     PublicationDraft,
@@ -104,6 +111,32 @@ class PublicationService:
             return await self._drafted(viewer, generation_id, options, None)
         self._worker.wake()
         return publication
+
+    async def resolve(self, viewer: Viewer, generation_id: UUID, page: str | None) -> Publication:
+        """Goes on with a publication whose page may exist: that is this one (any Notion URL or id), or there is none.
+
+        Raises NotFound, Conflict when nothing is unclear, Unavailable (maintenance), and like
+        PublicationDrafter.find_page.
+        """
+        await self._maintenance.check(viewer)
+        async with self._store.begin() as tx:
+            await _hold_answer(tx, viewer, generation_id)
+            earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
+        if earlier is None or not earlier.may_have_page or not earlier.status.is_settled:
+            raise Conflict("Of this answer's publication nothing is unclear.", field=("resolve",))
+        found = None if page is None else await self._drafter.find_page(viewer, page, earlier.parent)
+        now = self._clock()
+        async with self._store.begin() as tx:
+            if found is not None and await tx.publications.list_known_page_ids([found.page_id]):
+                raise Conflict("This is the page of another answer.", field=("resolve", "page"))
+            known = None if found is None else new_page(found, earlier, row_id=self._new_id(), now=now)
+            if not await tx.publications.resolve(earlier.id, page=known, now=now):
+                raise Conflict("Of this answer's publication nothing is unclear any more.", field=("resolve",))
+            resolved = await tx.publications.find(viewer.user.id, earlier.id)
+        if resolved is None:
+            raise NotFound("There is no such publication.", field=("generationId",))
+        self._worker.wake()
+        return resolved
 
     async def _drafted(
         self, viewer: Viewer, generation_id: UUID, options: PublishOptions, earlier: Publication | None

@@ -22,7 +22,7 @@ from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, bloc
 from domain.notion_pace import NotionBusy
 from domain.notion_service import NotionService
 from domain.page_sync import FIRST_VERSION, NotionReader
-from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode
+from domain.publication import NotionPage, NotionPageState, Publication, PublicationStatus, PublishMode, new_page
 from domain.publication_answer import properties_of
 from domain.store import Store
 from domain.telemetry import Telemetry
@@ -425,17 +425,7 @@ class Publisher:
 
     async def _record_page(self, job: _Job, created: CreatedPage) -> NotionPage:
         publication = job.publication
-        page = NotionPage(
-            id=self._new_id(),
-            user_id=publication.user_id,
-            page_id=created.page_id,
-            parent_id=publication.parent.id,
-            title=publication.title,
-            url=created.url,
-            created_at=created.created_at,
-            last_sync_at=self._clock(),
-            state=NotionPageState.IN_SYNC,
-        )
+        page = new_page(created, publication, row_id=self._new_id(), now=self._clock())
         async with self._store.begin() as tx:
             _hold(await tx.publications.record_page(publication.id, fence=publication.fence, page=page))
         return page

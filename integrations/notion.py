@@ -49,6 +49,7 @@ from integrations.notion_answers import (
     only_data_source,
     page_end,
     page_parent,
+    page_under,
     reading,
     remote_page,
     title_of,
@@ -142,6 +143,12 @@ class NotionAdapter:
             raise failures.not_shared()
         with reading(writes=False):
             return data_source_parent(source)
+
+    async def resolve_page(self, token: Secret, reference: str, parent: NotionParent) -> CreatedPage:
+        """See the port."""
+        page = await self._call(token, "GET", f"pages/{notion_id(reference)}")
+        with reading(writes=False):
+            return page_under(parent, page)
 
     async def list_parents(
         self, token: Secret, *, search: str | None, kind: NotionParentKind | None, cursor: str | None

@@ -80,6 +80,15 @@ def page_end(page: Json, *, last_block_id: str | None) -> PageEnd:
     )
 
 
+def page_under(parent: NotionParent, page: Json) -> CreatedPage:
+    """A page object as a page that lies there. Raises InvalidInput when it does not, or is in the trash."""
+    if remote_page(page).parent_id != parent.id:
+        raise InvalidInput(f"This page is not directly under “{parent.title}”, where the answer was to be put.")
+    if page["in_trash"]:
+        raise InvalidInput("This page is in Notion's trash: restore it there first.")
+    return created_page(page, is_complete=False)
+
+
 def page_parent(page: Json) -> NotionParent:
     """A page as a place for pages. Raises InvalidInput when it is in the trash."""
     if page["in_trash"]:

@@ -119,6 +119,32 @@ class PostgresPublications:
         )
         return changed == 1
 
+    async def resolve(self, publication_id: UUID, *, page: NotionPage | None, now: datetime) -> bool:
+        """Puts one back to PENDING that NEEDS_ATTENTION: its page is this one, or there is none; else False.
+
+        Raises Conflict when the page belongs to another publication.
+        """
+        is_unclear = and_(
+            publications.c.id == publication_id,
+            has_status(publications.c.status, PublicationStatus.NEEDS_ATTENTION),
+            publications.c.requested_at.is_not(None),
+            publications.c.notion_page_id.is_(None),
+        )
+        if not await self._statements.rows(select(publications.c.id).where(is_unclear).with_for_update()):
+            return False
+        if page is None:
+            # What was sent last may still take effect, so when that was is kept.
+            known: dict[str, object] = {"requested_at": None, "requested_by": None}
+        else:
+            await self._add_page(page)
+            known = {"notion_page_id": page.id, "lane": page.page_id, "unsettled_since": None}
+        await self._statements.change(
+            update(publications)
+            .where(is_unclear)
+            .values(status=PublicationStatus.PENDING.value, next_attempt_at=now, attempts=0, **known, **_NO_FAILURE)
+        )
+        return True
+
     async def ask_anew(self, publication: Publication) -> bool:
         """Puts another wish in the place of one that has failed and has surely made nothing; else False."""
         changed = await self._statements.change(
@@ -314,6 +340,12 @@ class PostgresPublications:
         )
         if held is None:
             return False
+        await self._add_page(page)
+        return await self._update(
+            publication_id, fence, notion_page_id=page.id, lane=page.page_id, unsettled_since=None
+        )
+
+    async def _add_page(self, page: NotionPage) -> None:
         await self._statements.change(
             insert(notion_pages).values(
                 id=page.id,
@@ -327,9 +359,6 @@ class PostgresPublications:
                 state=page.state.value,
                 is_ours=page.is_ours,
             )
-        )
-        return await self._update(
-            publication_id, fence, notion_page_id=page.id, lane=page.page_id, unsettled_since=None
         )
 
     async def list_known_page_ids(self, page_ids: Sequence[str]) -> frozenset[str]:

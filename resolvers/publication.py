@@ -6,6 +6,7 @@ from typing import Annotated
 
 import strawberry
 
+from domain.errors import InvalidInput
 from domain.generation import Generation
 from domain.publication import Publication, PublishMode
 from domain.publication_draft import PublicationPreview, PublishOptions
@@ -54,11 +55,31 @@ class PublishOptionsInput:
         )
 
 
+@strawberry.input(
+    description="What a person has found in Notion where it is not clear whether a page was made: exactly one of these."
+)
+class ResolveInput:
+    page: str | None = strawberry.field(
+        default=None, description="This is the page, by its URL or id in Notion; it lies where it was to be put."
+    )
+    create_anew: bool = strawberry.field(default=False, description="There is no such page: a new one is made.")
+
+    def to_domain(self) -> str | None:
+        """The page, or None for a new one. Raises InvalidInput."""
+        if (self.page is None) is not self.create_anew:
+            raise InvalidInput("Name the page, or have one made anew.", field=("resolve",))
+        return self.page
+
+
 @strawberry.input(description="An answer to publish.")
 class PublishInput:
     generation_id: strawberry.ID = strawberry.field(description="The generation whose answer is published.")
     publish: PublishOptionsInput | None = strawberry.field(
         default=None, description="Where the page goes and how; what is left out is taken from the settings."
+    )
+    resolve: ResolveInput | None = strawberry.field(
+        default=None,
+        description="What has become of a publication that NEEDS_ATTENTION, which then goes on; in place of `publish`.",
     )
 
 
@@ -69,8 +90,13 @@ async def publish_to_notion(
     """Queues the publication of an answer."""
     viewer = info.context.require_viewer()
     generation_id = ids.decode_as(ids.NodeType.GENERATION, input_.generation_id, field=("generationId",))
+    service = info.context.services.publications
+    if input_.resolve is not None:
+        if input_.publish is not None:
+            raise InvalidInput("It goes on as it was first asked for.", field=("publish",))
+        return await service.resolve(viewer, generation_id, input_.resolve.to_domain())
     options = PublishOptions() if input_.publish is None else input_.publish.to_domain()
-    return await info.context.services.publications.publish(viewer, generation_id, options)
+    return await service.publish(viewer, generation_id, options)
 
 
 async def publication_of(info: Info, root: strawberry.Parent[Generation]) -> Publication | None:

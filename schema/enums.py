@@ -130,7 +130,8 @@ _ENUMS: Final[Sequence[tuple[type[Enum], str, Mapping[Any, str]]]] = (
             PublicationStatus.PUBLISHING: "Is being written to Notion.",
             PublicationStatus.PUBLISHED: "The page says all that the answer said.",
             PublicationStatus.FAILED: "It did not work out; `error` says why, and publishToNotion tries again.",
-            PublicationStatus.NEEDS_ATTENTION: "Whether the page exists is not clear: look in Notion, then try again.",
+            PublicationStatus.NEEDS_ATTENTION: "Whether the page exists is not clear: look in Notion, then try again, "
+            "or say what you have found there with publishToNotion's `resolve`.",
         },
     ),
     (

@@ -105,8 +105,8 @@ async def test_blocks_that_take_effect_late_are_not_written_twice(database_url: 
     async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
         ada = await connected(running, notion)
         released = threading.Event()
-        append = {"method": "PATCH", "path": "/v1/blocks/*/children"}
-        notion.enqueue(Fault(kind=FaultKind.LOST, outlives_client=True, released=released, **append))
+        append = "/v1/blocks/*/children"
+        notion.enqueue(Fault(kind=FaultKind.LOST, method="PATCH", path=append, outlives_client=True, released=released))
         wanted = {"prompt": "Bees", "publish": {"parent": parent.id, "mode": "APPEND"}}
         generation_id = (await ada.do(GENERATE, input=wanted))["generation"]["id"]
         await _publication(ada, generation_id, _is_unsettled)
@@ -233,3 +233,81 @@ async def test_what_may_have_a_page_is_not_asked_for_elsewhere(database_url: str
         await ada.do(PUBLISH, input=again)
         assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
         assert (len(notion.pages_under(parent)), notion.pages_under(other)) == (1, [])
+
+
+async def _two_of_one_title(person: Person, notion: NotionStandin, source: Node) -> tuple[str, Node, Node]:
+    """A generation that needs attention, its page, and another that looks like it."""
+    generation_id, released = await _made_unnoticed(person, notion, source)
+    (mine,) = notion.pages_under(source)
+    other = notion.add_page("Bees", parent=source)
+    other.created_by = mine.created_by
+    released.set()
+    assert (await _publication(person, generation_id, _is_settled))["status"] == "NEEDS_ATTENTION"
+    return generation_id, mine, other
+
+
+async def test_a_person_says_which_page_it_is(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, parent):
+        ada = await connected(running, notion)
+        source = notion.data_source(notion.add_database("Answers"))
+        generation_id, mine, other = await _two_of_one_title(ada, notion, source)
+        bob = await running.person("bob")
+        hidden = notion.add_page("Hidden", shared=False)
+        elsewhere = notion.add_page("Bees", parent=parent)
+
+        async def refused(person: Person = ada, **input_: object) -> tuple[str, list[str] | None]:
+            return await person.fail(PUBLISH, input={"generationId": generation_id, **input_})
+
+        page = ["input", "resolve", "page"]
+        assert await refused(bob, resolve={"page": mine.id}) == ("NOT_FOUND", ["input", "generationId"])
+        assert await refused(resolve={}) == ("INVALID_INPUT", ["input", "resolve"])
+        assert await refused(resolve={"page": mine.id, "createAnew": True}) == ("INVALID_INPUT", ["input", "resolve"])
+        assert await refused(resolve={"createAnew": True}, publish={}) == ("INVALID_INPUT", ["input", "publish"])
+        assert await refused(resolve={"page": "nothing"}) == ("INVALID_INPUT", page)
+        assert await refused(resolve={"page": notion.address(elsewhere)}) == ("INVALID_INPUT", page)
+        assert await refused(resolve={"page": notion.address(hidden)}) == ("NOTION_FAILED", page)
+        notion.hand().trash(other)
+        assert await refused(resolve={"page": notion.address(other)}) == ("INVALID_INPUT", page)
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "NEEDS_ATTENTION"
+
+        await ada.do(PUBLISH, input={"generationId": generation_id, "resolve": {"page": notion.address(mine)}})
+        published = await _publication(ada, generation_id, _is_settled)
+        assert (published["status"], published["page"]["pageId"]) == ("PUBLISHED", mine.id)
+        assert notion.pages_under(source) == [mine]
+        assert await refused(resolve={"createAnew": True}) == ("CONFLICT", ["input", "resolve"])
+
+
+async def test_a_person_says_that_there_is_no_page(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, _):
+        ada = await connected(running, notion)
+        source = notion.data_source(notion.add_database("Answers"))
+        generation_id, *others = await _two_of_one_title(ada, notion, source)
+        await ada.do(PUBLISH, input={"generationId": generation_id, "resolve": {"createAnew": True}})
+        published = await _publication(ada, generation_id, _is_settled)
+        assert published["status"] == "PUBLISHED"
+        (made,) = [page for page in notion.pages_under(source) if page not in others]
+        assert published["page"]["pageId"] == made.id
+
+
+async def test_the_page_of_another_answer_is_not_taken(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, _):
+        ada = await connected(running, notion)
+        source = notion.data_source(notion.add_database("Answers"))
+        first = await _asked(ada, notion, source)
+        page_id = (await _publication(ada, first, _is_settled))["page"]["pageId"]
+        wanted = {"generationId": first, "resolve": {"page": page_id}}
+        assert await ada.fail(PUBLISH, input=wanted) == ("CONFLICT", ["input", "resolve"])
+        released = threading.Event()
+        query = f"/v1/*/{source.id}/query"
+        notion.enqueue(
+            Fault(kind=FaultKind.BAD_GATEWAY, method="POST", path="/v1/pages"),
+            Fault(kind=FaultKind.DELAYED, path=query, released=released),
+        )
+        second = await _asked(ada, notion, source, "Wasps")
+        await until(lambda: not notion.waiting_faults)
+        notion.memory.workspaces[0].can_read = False
+        released.set()
+        assert (await _publication(ada, second, _is_settled))["status"] == "NEEDS_ATTENTION"
+        notion.memory.workspaces[0].can_read = True
+        wanted = {"generationId": second, "resolve": {"page": page_id}}
+        assert await ada.fail(PUBLISH, input=wanted) == ("CONFLICT", ["input", "resolve", "page"])

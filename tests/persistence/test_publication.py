@@ -243,6 +243,30 @@ async def test_what_has_failed_or_is_unclear_is_retried_on_request(store: Postgr
     assert again.page is not None
 
 
+async def test_what_is_unclear_goes_on_with_what_a_person_says(store: PostgresStore, ada: User) -> None:
+    with_page, without = [await _claimed(store, ada, parent_id=f"parent-{number}") for number in range(2)]
+    page = new_page(with_page)
+    async with store.begin() as tx:
+        for each in (with_page, without):
+            await tx.publications.record_intent(each.id, fence=each.fence, now=NOW, bot_id="bot-1")
+            await tx.publications.note_unsettled(each.id, fence=each.fence, now=NOW)
+            assert not await tx.publications.resolve(each.id, page=None, now=NOW)
+            await tx.publications.settle(
+                each.id, fence=each.fence, status=PublicationStatus.NEEDS_ATTENTION, failure=FAILURE
+            )
+        assert await tx.publications.resolve(with_page.id, page=page, now=LATER)
+        assert await tx.publications.resolve(without.id, page=None, now=LATER)
+        assert not await tx.publications.resolve(without.id, page=None, now=LATER)
+
+    for claimed, expected in (
+        (with_page, replace(with_page, page=page, requested_at=NOW, requested_by="bot-1")),
+        (without, replace(without, unsettled_since=NOW)),
+    ):
+        assert await publication_of(store, claimed.generation_id) == replace(
+            expected, status=PublicationStatus.PENDING, attempts=0, next_attempt_at=LATER
+        )
+
+
 async def test_another_wish_takes_the_place_of_what_has_made_nothing(store: PostgresStore, ada: User) -> None:
     claimed = await _claimed(store, ada)
     wish = replace(
