@@ -17,6 +17,7 @@ class SyncedBlock:
 
     `said` is the hash of what was asked for, `shown` that of what Notion then showed. They differ where Notion writes
     things in its own way; so our next version is compared with `said`, and what Notion shows later with `shown`.
+    `said` is empty for a block that says nothing, or for which the one around it speaks.
     """
 
     id: str
@@ -26,7 +27,7 @@ class SyncedBlock:
 
 
 EVERYTHING: Final = (SyncedBlock("*", "", ""),)
-"""The base of a page whose text in Notion was taken for ours: all its blocks are ours now, whoever wrote them."""
+"""All blocks of a page, whoever wrote them: so an earlier release recorded a page that was taken for ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

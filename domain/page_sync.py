@@ -7,7 +7,7 @@ docs/decisions/0013-when-a-page-has-changed.md says what counts as a change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 from uuid import UUID
 
+from domain.notion_base import SyncedBlock
 from domain.page import Page, PageRequest
 from domain.publication import NotionPage, NotionPageState, PublicationStatus, PublishMode
 from domain.secret import Secret
@@ -64,13 +65,15 @@ class PageContent:
     """All that a page says, as Markdown, and a hash of it that is blind to what Notion writes in its own way.
 
     `is_only_ours`: nobody but the integration itself has had a hand in any part of it. `own_fingerprint`: the hash of
-    what is left of it without the parts that others have had a hand in.
+    what is left of it without the parts that others have had a hand in. `blocks` tells, CPU-bound, what is on the page
+    as a base to go on from.
     """
 
     markdown: str
     fingerprint: bytes
     own_fingerprint: bytes
     is_only_ours: bool
+    blocks: Callable[[], tuple[SyncedBlock, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,9 +14,8 @@ from domain.account import Client, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Conflict, NotFound
 from domain.maintenance import Maintenance
-from domain.notion_base import EVERYTHING
 from domain.page import Page, PageRequest
-from domain.page_sync import MAX_CONTENT_CHARS, PageVersion, TrackedPage, VersionOrigin, hash_of
+from domain.page_sync import MAX_CONTENT_CHARS, PageContent, PageVersion, TrackedPage, VersionOrigin, hash_of
 from domain.page_watcher import PageWatcher
 from domain.publication import NotionPage, NotionPageState, PublicationStatus
 from domain.publication_service import PublicationWorker
@@ -63,19 +63,28 @@ class PageSyncService:
             await self._maintenance.check(viewer)
         async with self._store.begin() as tx:
             tracked = await tx.tracked_pages.find(viewer.user.id, page_row_id)
-        tracked = await self._watcher.look(_complete(tracked), for_somebody=True)
+        tracked, content = await self._watcher.look(_complete(tracked), for_somebody=True)
         match direction:
             case SyncDirection.COMPARE:
                 return tracked.page
             case SyncDirection.TAKE:
-                return await self._take(viewer, page_row_id, seen_version, client)
+                return await self._take(viewer, page_row_id, content, seen_version=seen_version, client=client)
             case SyncDirection.PUSH:
                 return await self._push(viewer, page_row_id, seen_version, client)
             case _:
                 assert_never(direction)
 
-    async def _take(self, viewer: Viewer, page_row_id: UUID, seen_version: int | None, client: Client) -> NotionPage:
+    async def _take(
+        self,
+        viewer: Viewer,
+        page_row_id: UUID,
+        content: PageContent | None,
+        *,
+        seen_version: int | None,
+        client: Client,
+    ) -> NotionPage:
         """What was read counts here from now on, and its blocks are the answer's, whoever has made them."""
+        blocks = () if content is None else await asyncio.to_thread(content.blocks)
         async with self._store.begin() as tx:
             held = _there(await tx.tracked_pages.hold(page_row_id))
             await _check_seen(tx, held, seen_version, is_needed=held.is_changed_here)
@@ -84,7 +93,11 @@ class PageSyncService:
             page = replace(held.page, version=held.page.notion_version, state=NotionPageState.IN_SYNC)
             taken = replace(held, page=page, base=page.notion_version, base_fingerprint=held.notion_fingerprint)
             await tx.tracked_pages.put(taken)
-            await _take_blocks(tx, taken, now=self._clock())
+            if held.is_changed_in_notion:
+                if content is None or content.fingerprint != held.notion_fingerprint:
+                    raise Conflict("The page was read once more just now: try again.")
+                # They count as written by us: the next update changes or removes them, and does not say them twice.
+                await tx.notion_bases.put(held.publication_id, notion_page_id=page.id, blocks=blocks, now=self._clock())
             await tx.audit.append(_event(AuditAction.PAGE_TAKEN, viewer, page, client))
         return page
 
@@ -167,14 +180,6 @@ def _complete(tracked: TrackedPage | None) -> TrackedPage:
     if not tracked.is_complete:
         raise Conflict("The page is not completely written yet: wait until its publication is PUBLISHED.")
     return tracked
-
-
-async def _take_blocks(tx: Transaction, taken: TrackedPage, *, now: datetime) -> None:
-    """What is on the page counts as written by us, so that the next update replaces it and does not say it twice."""
-    found = await tx.publications.list_by_generation([taken.generation_id])
-    publication = found.get(taken.generation_id)
-    if publication is not None:
-        await tx.notion_bases.put(publication.id, notion_page_id=taken.page.id, blocks=EVERYTHING, now=now)
 
 
 async def _check_seen(tx: Transaction, held: TrackedPage, seen_version: int | None, *, is_needed: bool) -> None:

@@ -122,11 +122,11 @@ class PageWatcher:
                     tracked.page.id, seen=tracked.next_look_at, next_look_at=self._clock() + wait
                 )
 
-    async def look(self, tracked: TrackedPage, *, for_somebody: bool = False) -> TrackedPage:
+    async def look(self, tracked: TrackedPage, *, for_somebody: bool = False) -> tuple[TrackedPage, PageContent | None]:
         """Asks Notion for the page, reads it if it may have changed, and keeps what has come of it.
 
-        `for_somebody` who waits: reads it in any case. Raises NotionFailed, and NotFound when there is no page any more
-        here.
+        `for_somebody` who waits: reads it in any case. Answers also what was read, None if it was not. Raises
+        NotionFailed, and NotFound when there is no page any more here.
         """
         token = await self._token_of(tracked)
         notion = self._notion_for_people if for_somebody else self._notion
@@ -134,15 +134,15 @@ class PageWatcher:
         try:
             remote = await notion.look_at_page(token, tracked.page.page_id)
             if remote.is_in_trash:
-                return await self._note_gone(tracked, began_at)
+                return await self._note_gone(tracked, began_at), None
             if not for_somebody and not tracked.needs_reading(remote):
-                return await self._note_unread(tracked, remote, began_at)
+                return await self._note_unread(tracked, remote, began_at), None
             content = await notion.read_page(token, tracked.page.page_id)
         except NotionFailed as error:
             if error.reason is not NotionFailureReason.NOT_SHARED:
                 raise
-            return await self._note_gone(tracked, began_at)
-        return await self._note_read(tracked, remote, content, began_at)
+            return await self._note_gone(tracked, began_at), None
+        return await self._note_read(tracked, remote, content, began_at), content
 
     async def keep_unseen(self, user_id: UUID, page_row_id: UUID) -> bool:
         """Before a page is overwritten: keeps what it says, unless that is kept already.

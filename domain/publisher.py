@@ -314,14 +314,17 @@ class Publisher:
         async with self._store.begin() as tx:
             base = await tx.notion_bases.find(publication.id)
             tracked = await tx.tracked_pages.find(publication.user_id, page.id)
-        if base == EVERYTHING and tracked is not None and publication.attempts == 1 and not publication.overwrites:
-            # Nobody knows the blocks one by one, but what they say together, before anything was written.
+        if base == EVERYTHING and tracked is not None:
+            # Nobody knows the blocks one by one, but what they say together.
             content = await self._notion.read_page(job.token, page.page_id)
-            if content.fingerprint != tracked.base_fingerprint:
+            if content.fingerprint != tracked.base_fingerprint and not publication.overwrites:
                 raise PageChanged(
                     "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
                     field=("publish", "overwrite"),
                 )
+            base = await asyncio.to_thread(content.blocks)
+            async with self._store.begin() as tx:
+                await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=base, now=self._clock())
         update = PageUpdate(
             document=job.document,
             base=base,

@@ -257,7 +257,7 @@ class NotionAdapter:
         seen = await reader.read_page(page_id, update.base)
         level = await asyncio.to_thread(plan_update, reader, seen, blocks, overwrites=update.overwrites)
         writer = NotionWriter(calls, makers=makers, permit=permit)
-        return await asyncio.to_thread(synced, await PageUpdater(calls, writer).carry_out(page_id, level))
+        return await PageUpdater(calls, writer).carry_out(page_id, level)
 
     async def _makers(self, token: Secret, page_id: str, place: Place) -> frozenset[str]:
         """Whose blocks on a page are ours. Raises NotionFailed when it is in the trash."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +24,7 @@ from integrations.markdown_writer import write
 from integrations.notion_answers import reading
 from integrations.notion_blocks import Json, NotionBlock, to_notion
 from integrations.notion_reader import read_document
+from integrations.notion_taken import taken
 
 MAX_BLOCKS: Final = 20_000
 """The largest page that is read."""
@@ -67,6 +69,7 @@ def content_of(blocks: Iterable[Json], *, bot_id: str) -> PageContent:
             fingerprint=fingerprint,
             own_fingerprint=fingerprint if is_only_ours else _fingerprint(read_document(_only_by(blocks, bot_id))),
             is_only_ours=is_only_ours,
+            blocks=partial(taken, blocks),
         )
 
 

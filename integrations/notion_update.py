@@ -8,16 +8,20 @@ go. What is not ours is never touched, and a block with something foreign inside
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
-from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
+from domain.notion_base import PageChanged, Place, SyncedBlock, block_ids
 from integrations.notion_answers import reading
 from integrations.notion_blocks import Json, NotionBlock
 from integrations.notion_diff import counterparts, matches
 from integrations.notion_hashes import said_hash, said_words, shown_hash
-from integrations.notion_writer import START, Listed, NotionCalls, NotionWriter, Written, listed_block
+from integrations.notion_taken import is_told_apart, key_of
+from integrations.notion_writer import START, Listed, NotionCalls, NotionWriter, listed_block, synced
 
 # Whose text can be changed in place. Of all others a different one takes the place of the old.
 _EDITABLE: Final = frozenset(
@@ -28,6 +32,7 @@ _EDITABLE: Final = frozenset(
 )
 _COLOURED: Final = _EDITABLE - {"code", "equation", "table_row", "image"}
 _CAPTIONED: Final = frozenset({"code", "image"})
+_HASH: Final = re.compile("[0-9a-f]+")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +53,16 @@ class Seen:
     key: str = ""
 
     def __post_init__(self) -> None:
-        self.key = _key(self.own, (each.key for each in self.inside))
+        self.key = key_of(self.own, (each.key for each in self.inside))
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is left alone even if nothing is wanted in its place: it says nothing, or is a page of its own."""
+        return not self.own or self.kind.startswith("child_")
+
+    def synced(self) -> SyncedBlock:
+        """As the base keeps it."""
+        return SyncedBlock(self.id, self.own, self.shown, tuple(each.synced() for each in self.inside))
 
     @property
     def holds_foreign(self) -> bool:
@@ -64,6 +78,13 @@ class Wanted:
     own: str
     key: str
     inside: list[Wanted]
+
+
+@dataclass(slots=True)
+class Left:
+    """A block that stays as it is, with everything inside."""
+
+    seen: Seen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +109,7 @@ class Added:
 class Level:
     """What becomes of the blocks under one parent."""
 
-    steps: list[Kept | Added] = field(default_factory=list)
+    steps: list[Left | Kept | Added] = field(default_factory=list)
     removed: list[Seen] = field(default_factory=list)
 
     def all_removed(self) -> Iterator[Seen]:
@@ -101,7 +122,9 @@ class Level:
     def all_untouched(self) -> Iterator[Seen]:
         """What stays and says what it said."""
         for step in self.steps:
-            if isinstance(step, Kept):
+            if isinstance(step, Left):
+                yield from _all([step.seen])
+            elif isinstance(step, Kept):
                 if not step.is_edited:
                     yield step.seen
                 yield from step.inside.all_untouched()
@@ -111,10 +134,10 @@ class Level:
         for step in self.steps:
             if isinstance(step, Added):
                 yield from _owns(step.wanted)
-                continue
-            if step.is_edited:
-                yield step.wanted.own
-            yield from step.inside.all_written()
+            elif isinstance(step, Kept):
+                if step.is_edited:
+                    yield step.wanted.own
+                yield from step.inside.all_written()
 
 
 def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
@@ -122,7 +145,7 @@ def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
     made = []
     for block in blocks:
         own, inside = said_hash(block), wanted(block.children)
-        made.append(Wanted(block, own, _key(own, (each.key for each in inside)), inside))
+        made.append(Wanted(block, own, key_of(own, (each.key for each in inside)), inside))
     return made
 
 
@@ -133,12 +156,6 @@ def words_of(blocks: Iterable[NotionBlock]) -> frozenset[tuple[str, str]]:
         words.add(said_words(block))
         words |= words_of(block.children)
     return frozenset(words)
-
-
-def _key(own: str, inside: Iterable[str]) -> str:
-    """Of a block with everything inside: equal only if all of it is."""
-    keys = ",".join(inside)
-    return f"{own}({keys})" if keys else own
 
 
 class PageReader:
@@ -154,16 +171,14 @@ class PageReader:
         self._makers = makers
         self._place = place
         self._words = words
-        self._is_everything_ours = False
         self._known: frozenset[str] = frozenset()
         self.missing: list[SyncedBlock] = []
         self.is_moved = False
 
     async def read_page(self, page_id: str, base: Sequence[SyncedBlock] | None) -> list[Seen]:
         """Our blocks on a page, in order. Without a base all that our integration has made there counts as ours."""
-        self._is_everything_ours = base == EVERYTHING
         self._known = block_ids(base or ())
-        seen, _ = await self.read(page_id, None if self._is_everything_ours else base)
+        seen, _ = await self.read(page_id, base)
         return seen
 
     async def read(
@@ -189,8 +204,6 @@ class PageReader:
             return True
         if block.is_page or block.id in self._place.others:
             return False
-        if self._is_everything_ours:
-            return True
         if block.made_by not in self._makers:
             return False
         # On the page itself only what an update to this version may have written that was cut short.
@@ -216,7 +229,9 @@ class PageReader:
         inside: list[Seen] = []
         has_foreign = False
         below = () if base is None and has_base else None if base is None else base.children
-        if block.is_filled:
+        if block.is_page:
+            has_foreign = True
+        elif block.is_filled:
             inside, has_foreign = await self.read(block.id, below, is_top=False)
         else:
             self.missing += below or ()
@@ -273,26 +288,36 @@ def _likely(seen: Sequence[Seen], new: Sequence[Wanted]) -> list[Seen]:
     sure = [place for place, each in enumerate(seen) if each.is_sure]
     likely = set(sure)
     start = new_start = 0
-    for number, new_place in [*matches([seen[place].key for place in sure], keys), (len(sure), len(new))]:
+    for number, new_place, count in [*_alike([seen[place] for place in sure], new), (len(sure), len(new), 0)]:
         place = sure[number] if number < len(sure) else len(seen)
         others = [at for at in range(start, place) if not seen[at].is_sure]
         pairs = matches([seen[at].key for at in others], keys[new_start:new_place])
         likely |= {others[one] for one, _ in pairs}
-        start, new_start = place + 1, new_place + 1
+        start, new_start = place + 1, new_place + count
     return [each for place, each in enumerate(seen) if place in likely]
 
 
 def plan(seen: Sequence[Seen], new: Sequence[Wanted]) -> Level:
     """What to do under one parent so that it shows the new version; pure and CPU-bound."""
     level = Level()
-    pairs = matches([each.key for each in seen], [each.key for each in new])
     before, new_before = 0, 0
-    for place, new_place in [*pairs, (len(seen), len(new))]:
+    for place, new_place, count in [*_alike(seen, new), (len(seen), len(new), 0)]:
         _plan_between(level, seen, range(before, place), new[new_before:new_place])
-        if place < len(seen):
-            level.steps.append(_kept(seen[place], new[new_place]))
-        before, new_before = place + 1, new_place + 1
+        level.steps += map(Left, seen[place : place + 1])
+        before, new_before = place + 1, new_place + count
     return level
+
+
+def _alike(seen: Sequence[Seen], new: Sequence[Wanted]) -> Iterator[tuple[int, int, int]]:
+    """Places of blocks that say just what is wanted, the first place where it is, and how many wanted ones that are."""
+    keys = [each.key.split() for each in seen]
+    found = dict(matches(list(chain.from_iterable(keys)), [each.key for each in new]))
+    start = 0
+    for place, own in enumerate(keys):
+        first = found.get(start)
+        if own and first is not None and all(found.get(start + n) == first + n for n in range(len(own))):
+            yield place, first, len(own)
+        start += len(own)
 
 
 def _plan_between(level: Level, seen: Sequence[Seen], places: range, new: Sequence[Wanted]) -> None:
@@ -304,13 +329,21 @@ def _plan_between(level: Level, seen: Sequence[Seen], places: range, new: Sequen
         if heir is None:
             run.append(each)
             continue
+        _leave(level, seen[start:heir])
         _add(level, run, seen, heir)
         run = []
-        level.removed += (gone for gone in seen[start:heir] if gone.is_sure)
         level.steps.append(_kept(seen[heir], each))
         start = heir + 1
+    _leave(level, seen[start : places.stop])
     _add(level, run, seen, places.stop)
-    level.removed += (gone for gone in seen[start : places.stop] if gone.is_sure)
+
+
+def _leave(level: Level, unwanted: Iterable[Seen]) -> None:
+    for each in unwanted:
+        if each.stays:
+            level.steps.append(Left(each))
+        elif each.is_sure:
+            level.removed.append(each)
 
 
 def _add(level: Level, run: list[Wanted], seen: Sequence[Seen], next_place: int) -> None:
@@ -321,7 +354,8 @@ def _add(level: Level, run: list[Wanted], seen: Sequence[Seen], next_place: int)
 
 
 def _can_become(seen: Seen, new: Wanted) -> bool:
-    return seen.is_sure and seen.kind == new.block.kind and (seen.own == new.own or seen.kind in _EDITABLE)
+    is_editable = seen.kind == new.block.kind and seen.kind in _EDITABLE and is_told_apart(seen.own)
+    return seen.is_sure and (is_editable or seen.own == new.own)
 
 
 def _kept(seen: Seen, new: Wanted) -> Kept:
@@ -335,7 +369,7 @@ def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level) -> bo
         reader.is_moved
         or any(each.is_changed and each.is_sure and each.id not in untouched for each in _all(seen))
         # What an update has removed itself is not wanted any more, or was written elsewhere before.
-        or any(each.said in written for each in reader.missing)
+        or any(said in written for each in reader.missing for said in _HASH.findall(each.said))
         or any(each.holds_foreign for each in level.all_removed())
     )
 
@@ -359,27 +393,30 @@ class PageUpdater:
         self._calls = calls
         self._writer = writer
 
-    async def carry_out(self, page_id: str, level: Level) -> list[Written]:
+    async def carry_out(self, page_id: str, level: Level) -> tuple[SyncedBlock, ...]:
         """Answers the blocks of the new version, all of them on the page."""
         written = await self._write(page_id, level)
         for gone in level.all_removed():
             if not gone.holds_foreign:
                 await self._calls.call("DELETE", f"blocks/{gone.id}", permit=self._writer.permit)
-        return written
+        return tuple(written)
 
-    async def _write(self, parent_id: str, level: Level) -> list[Written]:
-        written: list[Written] = []
+    async def _write(self, parent_id: str, level: Level) -> list[SyncedBlock]:
+        written: list[SyncedBlock] = []
         for step in level.steps:
-            if isinstance(step, Added):
-                blocks = [each.block for each in step.wanted]
-                written += await self._writer.append(parent_id, blocks, after=step.after)
-                continue
-            shown = await self._edit(step) if step.is_edited else step.seen.shown
-            inside = await self._write(step.seen.id, step.inside)
-            written.append(Written(said=step.wanted.block, id=step.seen.id, shown=shown, inside=inside))
+            match step:
+                case Added(wanted=new, after=after):
+                    made = await self._writer.append(parent_id, [each.block for each in new], after=after)
+                    written += await asyncio.to_thread(synced, made)
+                case Left(seen=seen):
+                    written.append(seen.synced())
+                case Kept(seen=seen, wanted=new_one):
+                    shown = await self._edit(step) if step.is_edited else seen.shown
+                    inside = await self._write(seen.id, step.inside)
+                    written.append(SyncedBlock(seen.id, new_one.own, shown, tuple(inside)))
         return written
 
-    async def _edit(self, step: Kept) -> str | None:
+    async def _edit(self, step: Kept) -> str:
         """Changes a block's own content; answers the hash of what it shows then."""
         kind = step.wanted.block.kind
         body: Json = dict(step.wanted.block.payload[kind])

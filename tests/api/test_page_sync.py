@@ -419,6 +419,58 @@ async def test_what_was_taken_is_not_doubled_by_a_push(database_url: str) -> Non
         assert (await it.sync())["state"] == "IN_SYNC"
 
 
+async def test_what_was_taken_and_not_changed_is_left_alone_by_a_push(database_url: str) -> None:
+    async with scene(database_url) as it:
+        red = paragraph("In red.")
+        red["paragraph"]["rich_text"][0]["annotations"] = {"color": "red"}
+        theirs = it.hand.add(it.node, {"bookmark": {"url": "https://example.org"}}, red, {"table_of_contents": {}})
+        before = it.notion.children_tree(it.node.id)
+        await it.sync()
+        taken = await it.sync(direction="TAKE", seenVersion=2)
+        page = await it.edit(f"{taken['version']['content']}\n\nAnd one.", base_version=2)
+        await it.sync(direction="PUSH", seenVersion=page["version"]["number"])
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        *kept, added = it.notion.children_tree(it.node.id)
+        assert kept == before
+        assert "And one." in json.dumps(added)
+        assert (await it.sync())["state"] == "IN_SYNC"
+        it.hand.retype(theirs[1], "In blue.")
+        assert (await it.sync())["state"] == "CHANGED_IN_NOTION"
+
+
+async def test_a_change_that_is_taken_back_takes_nothing_that_others_have_written_beside(database_url: str) -> None:
+    async with scene(database_url) as it:
+        (theirs,) = it.hand.add(it.node, paragraph("Theirs."))
+        await it.sync()
+        await it.edit(f"{it.answer}\n\nOurs.", base_version=1)
+        await it.sync(direction="PUSH", seenVersion=3)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert (await it.sync())["state"] == "IN_SYNC"
+        await it.edit("Nothing of that.", base_version=3)
+        await it.sync(direction="TAKE", seenVersion=4)
+        await it.edit(f"{it.answer}\n\nStill ours.", base_version=3)
+        await it.sync(direction="PUSH", seenVersion=5)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert not theirs.in_trash
+
+
+async def test_a_page_that_an_earlier_release_has_taken_is_pushed_as_it_was_read(database_url: str) -> None:
+    async with scene(database_url) as it:
+        (bookmark,) = it.hand.add(it.node, {"bookmark": {"url": "https://example.org"}})
+        await it.sync()
+        taken = await it.sync(direction="TAKE", seenVersion=2)
+        connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+        try:
+            await connection.execute("""UPDATE notion_bases SET blocks = '[["*", "", null]]'""")
+        finally:
+            await connection.close()
+        await it.edit(f"{taken['version']['content']}\n\nAnd one.", base_version=2)
+        await it.sync(direction="PUSH", seenVersion=3)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert "And one." in json.dumps(it.notion.children_tree(it.node.id))
+        assert not bookmark.in_trash
+
+
 async def test_what_is_overwritten_unseen_is_kept(database_url: str) -> None:
     publish = "mutation ($input: PublishInput!) { publishToNotion(input: $input) { errors { code } } }"
     async with scene(database_url) as it:

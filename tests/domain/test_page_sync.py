@@ -45,7 +45,11 @@ def remote(edited_at: datetime) -> RemotePage:
 
 def content(fingerprint: bytes, *, is_only_ours: bool = False, own: bytes | None = None) -> PageContent:
     return PageContent(
-        markdown="text", fingerprint=fingerprint, own_fingerprint=own or fingerprint, is_only_ours=is_only_ours
+        markdown="text",
+        fingerprint=fingerprint,
+        own_fingerprint=own or fingerprint,
+        is_only_ours=is_only_ours,
+        blocks=tuple,
     )
 
 
