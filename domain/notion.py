@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -161,15 +161,21 @@ class PageEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageUpdate:
-    """A new version of what is on a page. `base`: what was written last; None when nobody knows any more."""
+    """A new version of what is on a page. `base`: what was written last; None when nobody knows any more.
+
+    `overwrites`: also what others have changed since; or, once the update `is_begun`, what they had changed until then,
+    which is the base by now.
+    """
 
     document: Document
     base: Sequence[SyncedBlock] | None
     place: Place
     overwrites: bool
+    is_begun: bool = False
 
 
 Permit = Callable[[], None]
+Begin = Callable[[tuple[SyncedBlock, ...]], Awaitable[None]]
 
 
 def unlimited() -> None:
@@ -243,12 +249,19 @@ class Notion(Protocol):
         """The page as it is, and its last block."""
 
     async def update_page(
-        self, token: Secret, page_id: str, update: PageUpdate, *, permit: Permit = unlimited
+        self,
+        token: Secret,
+        page_id: str,
+        update: PageUpdate,
+        *,
+        begin: Begin | None = None,
+        permit: Permit = unlimited,
     ) -> tuple[SyncedBlock, ...]:
         """Makes the document's blocks what the page shows in place of the base's; can be repeated at any time.
 
         Blocks that did not change are not touched, nor what is not ours; new ones are written before old ones go.
-        Answers the document's blocks. Raises PageChanged, before anything is written, where that would undo what
+        Answers the document's blocks. `begin` is told before anything is written which of ours were found, and as what;
+        what it raises ends the update. Raises PageChanged, before anything is written, where that would undo what
         somebody has done in Notion.
         """
 

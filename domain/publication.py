@@ -82,8 +82,9 @@ class Publication:
     A page whose `completed_at` is missing may lack blocks. `parent` and `properties` were checked before;
     `external_id_property` names the one that holds the generation's id alone. For an append
     `parent` is the page itself, and `anchor` its last block before. An update `overwrites` what somebody has changed in
-    Notion only if that was asked for. `unsettled_since`: the last moment at which something may have been sent to
-    Notion of which nobody knows what has come; it may take effect some time after.
+    Notion only if that was asked for; it `is_begun` once what it found there is kept, and is its base.
+    `unsettled_since`: the last moment at which something may have been sent to Notion of which nobody knows what has
+    come; it may take effect some time after.
     """
 
     id: UUID
@@ -108,6 +109,7 @@ class Publication:
     external_id_property: str | None = None
     requested_by: str | None = None
     unsettled_since: datetime | None = None
+    is_begun: bool = False
 
     @property
     def external_id(self) -> ExternalId | None:
@@ -213,6 +215,9 @@ class Publications(Protocol):
         bot_id: str | None = None,
     ) -> bool:
         """Recovery point: blocks are about to be put behind the anchor, the page's last block."""
+
+    async def record_begun(self, publication_id: UUID, *, fence: int) -> bool:
+        """Recovery point: an update is about to overwrite what it found, which is kept and its base from now on."""
 
     async def has_rivals(self, publication: Publication) -> bool:
         """Whether another publication has begun to write to the same page and not come to its end."""

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, assert_never
 from uuid import UUID
 
@@ -302,15 +303,6 @@ class Publisher:
         page = publication.page
         if page is None:
             raise InvalidInput("There is no page to bring up to date.")
-        # What earlier attempts have written of it is nothing to be kept.
-        is_unseen = (
-            publication.overwrites
-            and publication.attempts == 1
-            and page.is_ours
-            and await self._keeper.keep_unseen(publication.user_id, page.id)
-        )
-        if is_unseen:
-            raise PageChanged("Somebody has changed the page once more. Look at the newest version first.")
         async with self._store.begin() as tx:
             base = await tx.notion_bases.find(publication.id)
             tracked = await tx.tracked_pages.find(publication.user_id, page.id)
@@ -330,8 +322,20 @@ class Publisher:
             base=base,
             place=await self._place(job, page, since=publication.requested_at),
             overwrites=publication.overwrites,
+            is_begun=publication.is_begun,
         )
-        return page, await self._notion.update_page(job.token, page.page_id, update, permit=self._permit_of(job))
+        begin = partial(self._begin, publication, page) if update.overwrites and not update.is_begun else None
+        return page, await self._notion.update_page(
+            job.token, page.page_id, update, begin=begin, permit=self._permit_of(job)
+        )
+
+    async def _begin(self, publication: Publication, page: NotionPage, found: tuple[SyncedBlock, ...]) -> None:
+        """Keeps what is going to be overwritten; where somebody changes it after that, a later attempt stops."""
+        if page.is_ours and await self._keeper.keep_unseen(publication.user_id, page.id):
+            raise PageChanged("Somebody has changed the page once more. Look at the newest version first.")
+        async with self._store.begin() as tx:
+            _hold(await tx.publications.record_begun(publication.id, fence=publication.fence))
+            await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=found, now=self._clock())
 
     async def _place(self, job: _Job, page: NotionPage, *, since: datetime | None) -> Place:
         """Where on the page blocks may be ours that nobody knows by their ids."""

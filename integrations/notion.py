@@ -21,6 +21,7 @@ from notion_client.errors import HTTPResponseError, RequestTimeoutError
 from domain.document import Document
 from domain.errors import InvalidInput, NotionFailed, NotionFailureReason
 from domain.notion import (
+    Begin,
     CreatedPage,
     ExternalId,
     NewPage,
@@ -246,7 +247,13 @@ class NotionAdapter:
             return page_end(page, last_block_id=last)
 
     async def update_page(
-        self, token: Secret, page_id: str, update: PageUpdate, *, permit: Permit = unlimited
+        self,
+        token: Secret,
+        page_id: str,
+        update: PageUpdate,
+        *,
+        begin: Begin | None = None,
+        permit: Permit = unlimited,
     ) -> tuple[SyncedBlock, ...]:
         """See the port."""
         calls = _Calls(self, token)
@@ -255,7 +262,9 @@ class NotionAdapter:
         words = await asyncio.to_thread(words_of, blocks)
         reader = PageReader(calls, makers=makers, place=update.place, words=words)
         seen = await reader.read_page(page_id, update.base)
-        level = await asyncio.to_thread(plan_update, reader, seen, blocks, overwrites=update.overwrites)
+        level = await asyncio.to_thread(plan_update, reader, seen, blocks, update)
+        if begin is not None:
+            await begin(tuple(each.synced() for each in seen if each.is_sure))
         writer = NotionWriter(calls, makers=makers, permit=permit)
         return await PageUpdater(calls, writer).carry_out(page_id, level)
 

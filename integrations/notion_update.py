@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
+from domain.notion import PageUpdate
 from domain.notion_base import PageChanged, Place, SyncedBlock, block_ids
 from integrations.notion_answers import reading
 from integrations.notion_blocks import Json, NotionBlock
@@ -269,12 +270,15 @@ def _stretches(
     yield end, nameless
 
 
-def plan_update(reader: PageReader, seen: Sequence[Seen], blocks: Iterable[NotionBlock], *, overwrites: bool) -> Level:
+def plan_update(reader: PageReader, seen: Sequence[Seen], blocks: Iterable[NotionBlock], update: PageUpdate) -> Level:
     """What to do on a page that was read, to make it show the blocks; CPU-bound. Raises PageChanged."""
     new = wanted(blocks)
     seen = _likely(seen, new)
     level = plan(seen, new)
-    if not overwrites and is_overwriting(reader, seen, level):
+    is_accepted = update.overwrites and not update.is_begun
+    is_undoing = not is_accepted and is_overwriting(reader, seen, level)
+    # With something foreign inside it is not removed even when that was asked for.
+    if is_undoing or (not update.overwrites and any(each.holds_foreign for each in level.all_removed())):
         raise PageChanged(
             "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
             field=("publish", "overwrite"),
@@ -363,14 +367,13 @@ def _kept(seen: Seen, new: Wanted) -> Kept:
 
 
 def is_overwriting(reader: PageReader, seen: Sequence[Seen], level: Level) -> bool:
-    """Whether the plan would undo what somebody has done in Notion."""
+    """Whether the plan would undo what somebody has done to our blocks in Notion."""
     untouched, written = {each.id for each in level.all_untouched()}, set(level.all_written())
     return (
         reader.is_moved
         or any(each.is_changed and each.is_sure and each.id not in untouched for each in _all(seen))
         # What an update has removed itself is not wanted any more, or was written elsewhere before.
         or any(said in written for each in reader.missing for said in _HASH.findall(each.said))
-        or any(each.holds_foreign for each in level.all_removed())
     )
 
 

@@ -66,6 +66,7 @@ class PostgresPublications:
                 lane=publication.parent.id,
                 anchor=publication.anchor,
                 overwrites=publication.overwrites,
+                is_begun=publication.is_begun,
                 external_id_property=publication.external_id_property,
                 requested_at=publication.requested_at,
                 requested_by=publication.requested_by,
@@ -114,6 +115,7 @@ class PostgresPublications:
                 next_attempt_at=now,
                 attempts=0,
                 overwrites=overwrites,
+                is_begun=False,
                 **_NO_FAILURE,
             )
         )
@@ -184,6 +186,7 @@ class PostgresPublications:
                 mode=PublishMode.UPDATE.value,
                 lane=notion_pages.c.page_id,
                 overwrites=overwrites,
+                is_begun=False,
                 requested_at=now,
                 completed_at=None,
                 next_attempt_at=now,
@@ -305,6 +308,10 @@ class PostgresPublications:
         return await self._update(
             publication_id, fence, anchor=anchor, requested_at=now, requested_by=bot_id
         ) and await self.record_page(publication_id, fence=fence, page=page)
+
+    async def record_begun(self, publication_id: UUID, *, fence: int) -> bool:
+        """Recovery point: an update is about to overwrite what it found, which is kept and its base from now on."""
+        return await self._update(publication_id, fence, is_begun=True)
 
     async def has_rivals(self, publication: Publication) -> bool:
         """Whether another publication has begun to write to the same page and not come to its end."""
@@ -487,6 +494,7 @@ def _publication_of(row: RowMapping) -> Publication:
         mode=PublishMode(row["mode"]),
         anchor=row["anchor"],
         overwrites=row["overwrites"],
+        is_begun=row["is_begun"],
         external_id_property=row["external_id_property"],
         requested_by=row["requested_by"],
         unsettled_since=row["unsettled_since"],

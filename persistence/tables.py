@@ -602,6 +602,8 @@ publications: Final = Table(
     # Of an append, the last block that was there before.
     Column("anchor", Text),
     Column("overwrites", Boolean, nullable=False, server_default=false()),
+    # Of an update that overwrites: what it found on the page is kept, and is its base.
+    Column("is_begun", Boolean, nullable=False, server_default=false()),
     # Of these the one that holds the generation's id alone, by which its page can be found again.
     Column("external_id_property", Text),
     Column("requested_at", _INSTANT),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -459,16 +460,95 @@ async def test_a_page_that_an_earlier_release_has_taken_is_pushed_as_it_was_read
         (bookmark,) = it.hand.add(it.node, {"bookmark": {"url": "https://example.org"}})
         await it.sync()
         taken = await it.sync(direction="TAKE", seenVersion=2)
-        connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
-        try:
-            await connection.execute("""UPDATE notion_bases SET blocks = '[["*", "", null]]'""")
-        finally:
-            await connection.close()
+        await execute(database_url, """UPDATE notion_bases SET blocks = '[["*", "", null]]'""")
         await it.edit(f"{taken['version']['content']}\n\nAnd one.", base_version=2)
         await it.sync(direction="PUSH", seenVersion=3)
         assert (await until_written(it))["status"] == "PUBLISHED"
         assert "And one." in json.dumps(it.notion.children_tree(it.node.id))
         assert not bookmark.in_trash
+
+
+@asynccontextmanager
+async def waiting(it: Scene, database_url: str) -> AsyncIterator[None]:
+    """What happens while the publication waits for its next attempt, which comes at once after that."""
+    query = "query ($id: ID!) { generation(id: $id) { publication { waitingUntil } } }"
+
+    async def is_waiting() -> bool:
+        publication = (await it.ada.ask(query, id=it.generation_id))["generation"]["publication"]
+        return publication["waitingUntil"] is not None
+
+    await until(is_waiting)
+    yield
+    await execute(
+        database_url, "UPDATE notion_paces SET held_until = NULL", "UPDATE publications SET next_attempt_at = now()"
+    )
+
+
+async def execute(database_url: str, *statements: str) -> None:
+    """Changes what is stored, as time would."""
+    connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+_REFUSAL = Fault(kind=FaultKind.RATE_LIMITED, retry_after_seconds=600, method="PATCH", path="/v1/blocks/*")
+
+
+async def test_what_somebody_does_between_two_attempts_is_not_overwritten(database_url: str) -> None:
+    async with scene(database_url) as it:
+        block = it.text_block
+        await it.sync()
+        it.hand.retype(block, "Theirs.")
+        await it.sync()
+        it.notion.enqueue(_REFUSAL)
+        await it.sync(direction="PUSH", seenVersion=2)
+        async with waiting(it, database_url):
+            it.hand.retype(block, "Theirs, and more that nobody has seen.")
+        assert await until_written(it) == {"status": "FAILED", "error": {"code": "CONFLICT"}}
+        assert plain_text(block.content["rich_text"]) == "Theirs, and more that nobody has seen."
+        assert (await it.sync())["notionVersion"]["number"] == 3
+        await it.sync(direction="PUSH", seenVersion=3)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert (await it.sync())["state"] == "IN_SYNC"
+        assert any("nobody has seen" in version["content"] for version in await it.versions())
+
+
+async def test_what_somebody_adds_to_a_taken_page_between_two_attempts_stays(database_url: str) -> None:
+    async with scene(database_url) as it:
+        it.hand.add(it.node, paragraph("Their paragraph."))
+        await it.sync()
+        taken = await it.sync(direction="TAKE", seenVersion=2)
+        await it.edit(taken["version"]["content"].replace("Their paragraph.", "Our paragraph."), base_version=2)
+        it.notion.enqueue(_REFUSAL)
+        await it.sync(direction="PUSH", seenVersion=3)
+        async with waiting(it, database_url):
+            (remark,) = it.hand.add(it.node, paragraph("A remark."))
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert not remark.in_trash
+        assert "Our paragraph." in json.dumps(it.notion.children_tree(it.node.id))
+
+
+async def test_a_push_that_has_to_wait_halfway_goes_on_with_what_it_has_begun(database_url: str) -> None:
+    async with scene(database_url) as it:
+        await it.sync()
+        it.hand.retype(it.text_block, "Theirs.")
+        await it.sync()
+        await it.edit("New one.\n\n> New two.\n\n- New three\n", base_version=1)
+        gate = threading.Event()
+        it.notion.requests.clear()
+        it.notion.enqueue(Fault(kind=FaultKind.DELAYED, method="PATCH", path="/v1/blocks/*", released=gate))
+        await it.sync(direction="PUSH", seenVersion=3)
+        await until(lambda: any(request.method == "PATCH" for request in it.notion.requests))
+        await execute(database_url, "UPDATE notion_paces SET held_until = clock_timestamp() + interval '600 seconds'")
+        gate.set()
+        async with waiting(it, database_url):
+            assert len([request for request in it.notion.requests if request.method == "PATCH"]) == 1
+        assert await until_written(it) == {"status": "PUBLISHED", "error": None}
+        assert (await it.sync())["state"] == "IN_SYNC"
+        assert [version["origin"] for version in await it.versions()] == ["EDIT", "NOTION", "ANSWER"]
 
 
 async def test_what_is_overwritten_unseen_is_kept(database_url: str) -> None:

@@ -19,6 +19,7 @@ from integrations.notion import NotionAdapter
 from integrations.notion_blocks import NotionBlock, to_notion
 from integrations.notion_hashes import said_hash, shown_hash
 from tests.standins.notion import NotionStandin
+from tests.standins.notion_content import plain_text
 from tests.standins.notion_errors import JSON
 from tests.standins.notion_faults import Fault, FaultKind
 from tests.standins.notion_hand import Hand
@@ -358,6 +359,52 @@ async def test_an_update_goes_on_from_wherever_it_was_cut_short(world: _World, a
             await world.update(text)
         await world.update(text)
         world.check(text)
+
+
+async def _overwrite_cut_short(world: _World, text: str, *, passed: int, applied: bool) -> PageUpdate:
+    """An update that overwrites, and gets no answer to one of its requests; how it goes on."""
+    found: list[tuple[SyncedBlock, ...]] = []
+
+    async def begin(blocks: tuple[SyncedBlock, ...]) -> None:
+        found.append(blocks)
+
+    update = PageUpdate(document=parse(text), base=world.base, place=_recent(), overwrites=True)
+    world.standin.enqueue(
+        Fault(kind=FaultKind.LOST, method="[PD][AE]*", path="/v1/blocks/*", skip=passed, applied=applied)
+    )
+    with pytest.raises(NotionFailed):
+        await world.notion.update_page(world.token, world.page.id, update, begin=begin)
+    return replace(update, base=found[0], is_begun=True)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+async def test_an_update_that_overwrites_goes_on_with_what_it_found_when_it_began(world: _World, applied: bool) -> None:
+    text = "# Title\n\nNew first.\n\nSecond paragraph.\n\n> quote\n\n- one\n  - new inside\n- two\n"
+    for passed in range(6):
+        await _publish(world, parse(OLD))
+        for do in (_do_edit, _do_edit_inside, _do_move):
+            do(world)
+        item = world.page.live_children[5]
+        world.standin.memory.add_blocks(item, [_paragraph("a remark")], by=world.page.workspace.owner_id)
+        rest = await _overwrite_cut_short(world, text, passed=passed, applied=applied)
+        world.base = await world.notion.update_page(world.token, world.page.id, rest)
+        world.check(text, foreign=[item.id])
+
+
+async def test_what_is_changed_after_an_update_that_overwrites_has_begun_is_not_overwritten(world: _World) -> None:
+    _do_edit(world)
+    rest = await _overwrite_cut_short(world, "# Title\n\n> quote\n\nMore.\n", passed=1, applied=True)
+    known, by = world.base[2].id, world.standin.memory.nodes[world.base[2].id].edited_by
+    _edit(world, known, "Changed in between")
+    with pytest.raises(PageChanged):
+        await world.notion.update_page(world.token, world.page.id, rest)
+    _edit(world, known, "Second paragraph.")
+    world.standin.memory.nodes[known].edited_by = by
+    # What was added before, and says something else by now, is theirs.
+    added = next(child for child in world.page.live_children if child.type == "quote")
+    _edit(world, added.id, "Changed in between")
+    await world.notion.update_page(world.token, world.page.id, rest)
+    assert (added.in_trash, plain_text(added.content["rich_text"])) == (False, "Changed in between")
 
 
 @pytest.mark.parametrize("seed", range(4))

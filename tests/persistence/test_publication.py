@@ -430,6 +430,19 @@ async def test_a_published_one_is_brought_up_to_date(store: PostgresStore, ada: 
     (update,) = await claim_publications(store, now=LATER)
     assert (update.mode, update.overwrites, update.requested_at) == (PublishMode.UPDATE, True, LATER)
     assert (update.generation_id, update.attempts, update.completed_at) == (again.id, 1, None)
+    # That it has begun outlives every attempt, and nothing else.
+    fence = update.fence
+    async with store.begin() as tx:
+        assert await tx.publications.record_begun(update.id, fence=fence)
+        assert not await tx.publications.record_begun(update.id, fence=fence - 1)
+        await tx.publications.postpone(update.id, fence=fence, failure=FAILURE, next_attempt_at=LATER, is_counted=False)
+    (once_more,) = await claim_publications(store, now=LATER)
+    assert (update.is_begun, once_more.is_begun, once_more.attempts) == (False, True, 1)
+    async with store.begin() as tx:
+        await tx.publications.settle(update.id, fence=once_more.fence, status=PublicationStatus.FAILED, failure=FAILURE)
+        assert await tx.publications.retry(update.id, now=LATER, overwrites=True)
+    (anew,) = await claim_publications(store, now=LATER)
+    assert not anew.is_begun
 
 
 async def test_who_else_has_begun_to_write_to_a_page_is_known(store: PostgresStore, ada: User) -> None:
