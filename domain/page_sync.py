@@ -64,9 +64,9 @@ class RemotePage:
 class PageContent:
     """All that a page says, as Markdown, and a hash of it that is blind to what Notion writes in its own way.
 
-    `is_only_ours`: nobody but the integration itself has had a hand in any part of it. `own_fingerprint`: the hash of
-    what is left of it without the parts that others have had a hand in. `blocks` tells, CPU-bound, what is on the page
-    as a base to go on from.
+    `is_only_ours`: nobody but the integration itself has had a hand in any part of it, and none of ours is missing.
+    `own_fingerprint`: the hash of what is left of it without the parts that others have had a hand in. `blocks` tells,
+    CPU-bound, what is on the page as a base to go on from.
     """
 
     markdown: str
@@ -181,8 +181,11 @@ class NotionReader(Protocol):
     async def look_at_page(self, token: Secret, page_id: str) -> RemotePage:
         """A page without what it says, in one request. NotionFailed(NOT_SHARED) when there is none to be seen."""
 
-    async def read_page(self, token: Secret, page_id: str) -> PageContent:
-        """All that a page says, in as many requests as that takes."""
+    async def read_page(self, token: Secret, page_id: str, *, base: Sequence[SyncedBlock] | None = None) -> PageContent:
+        """All that a page says, in as many requests as that takes.
+
+        `base`: our blocks there, as far as they are known. What still shows as in the base is ours, whoever wrote it.
+        """
 
 
 class Fingerprinter(Protocol):

@@ -137,7 +137,7 @@ class PageWatcher:
                 return await self._note_gone(tracked, began_at), None
             if not for_somebody and not tracked.needs_reading(remote):
                 return await self._note_unread(tracked, remote, began_at), None
-            content = await notion.read_page(token, tracked.page.page_id)
+            content = await self._read(notion, token, tracked)
         except NotionFailed as error:
             if error.reason is not NotionFailureReason.NOT_SHARED:
                 raise
@@ -155,7 +155,7 @@ class PageWatcher:
             return False
         token = await self._token_of(tracked)
         remote = await self._notion.look_at_page(token, tracked.page.page_id)
-        content = await self._notion.read_page(token, tracked.page.page_id)
+        content = await self._read(self._notion, token, tracked)
         async with self._store.begin() as tx:
             held = await _hold(tx, tracked)
             if content.fingerprint in (held.base_fingerprint, held.notion_fingerprint):
@@ -167,6 +167,11 @@ class PageWatcher:
             page = replace(held.page, notion_version=newest + 1)
             await tx.tracked_pages.put(replace(held, page=page, notion_fingerprint=content.fingerprint))
         return True
+
+    async def _read(self, notion: NotionReader, token: Secret, tracked: TrackedPage) -> PageContent:
+        async with self._store.begin() as tx:
+            base = await tx.notion_bases.find(tracked.publication_id)
+        return await notion.read_page(token, tracked.page.page_id, base=base)
 
     async def _token_of(self, tracked: TrackedPage) -> Secret:
         token = await self._connections.find_token(tracked.page.user_id)

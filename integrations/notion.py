@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -286,11 +286,11 @@ class NotionAdapter:
         with reading(writes=False):
             return remote_page(page)
 
-    async def read_page(self, token: Secret, page_id: str) -> PageContent:
+    async def read_page(self, token: Secret, page_id: str, *, base: Sequence[SyncedBlock] | None = None) -> PageContent:
         """See the port NotionReader."""
         bot_id = await self._bot_id(token)
         blocks = await read_blocks(lambda block_id: self._children(token, block_id), page_id)
-        return await asyncio.to_thread(content_of, blocks, bot_id=bot_id)
+        return await asyncio.to_thread(content_of, blocks, bot_id=bot_id, base=base or ())
 
     async def find_pages(
         self,

@@ -8,8 +8,8 @@ made alike by the reading itself.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -17,12 +17,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from domain.document import Block, Callout, Code, Document, Image, Prose, RichText, Run, Table, Text, ToDo
 from domain.errors import NotionFailed, NotionFailureReason
+from domain.notion_base import SyncedBlock
 from domain.page_sync import PageContent
 from domain.text import storable
 from integrations.markdown import parse
 from integrations.markdown_writer import write
 from integrations.notion_answers import reading
 from integrations.notion_blocks import Json, NotionBlock, to_notion
+from integrations.notion_hashes import shown_hash
 from integrations.notion_reader import read_document
 from integrations.notion_taken import taken
 
@@ -57,17 +59,18 @@ async def read_blocks(children: Children, parent_id: str) -> list[Json]:
     return blocks
 
 
-def content_of(blocks: Iterable[Json], *, bot_id: str) -> PageContent:
-    """What these blocks say. CPU-bound: to be called beside the event loop."""
+def content_of(blocks: Iterable[Json], *, bot_id: str, base: Sequence[SyncedBlock] = ()) -> PageContent:
+    """What these blocks say, where the base is ours. CPU-bound: to be called beside the event loop."""
     blocks = list(blocks)
+    ours = _Ours(bot_id, dict(_shown(base)))
     with reading(writes=False):
         document = read_document(blocks)
         fingerprint = _fingerprint(document)
-        is_only_ours = all(_is_by(block, bot_id) for block in blocks)
+        is_only_ours = all(map(ours.are_all, blocks)) and _is_whole(base, blocks)
         return PageContent(
             markdown=storable(write(document)),
             fingerprint=fingerprint,
-            own_fingerprint=fingerprint if is_only_ours else _fingerprint(read_document(_only_by(blocks, bot_id))),
+            own_fingerprint=fingerprint if is_only_ours else _fingerprint(read_document(ours.only(blocks))),
             is_only_ours=is_only_ours,
             blocks=partial(taken, blocks),
         )
@@ -87,16 +90,40 @@ def _fingerprint(document: Document) -> bytes:
     return sha256(write(alike).encode("utf-8", "surrogatepass")).digest()
 
 
-def _is_by(block: Json, bot_id: str) -> bool:
-    return block["last_edited_by"]["id"] == bot_id and all(_is_by(each, bot_id) for each in block.get("children", ()))
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Which blocks are ours: those that our bot edited last, and those that still show what we know of them, by id."""
+
+    bot_id: str
+    known: Mapping[str, str]
+
+    def is_one(self, block: Json) -> bool:
+        return block["last_edited_by"]["id"] == self.bot_id or self.known.get(block["id"]) == shown_hash(block)
+
+    def are_all(self, block: Json) -> bool:
+        return self.is_one(block) and all(map(self.are_all, block.get("children", ())))
+
+    def only(self, blocks: Iterable[Json]) -> list[Json]:
+        return [{**block, "children": self.only(block.get("children", ()))} for block in blocks if self.is_one(block)]
 
 
-def _only_by(blocks: Iterable[Json], bot_id: str) -> list[Json]:
-    return [
-        {**block, "children": _only_by(block.get("children", ()), bot_id)}
-        for block in blocks
-        if block["last_edited_by"]["id"] == bot_id
-    ]
+def _shown(base: Iterable[SyncedBlock]) -> Iterator[tuple[str, str]]:
+    for each in base:
+        if each.id:
+            yield each.id, each.shown
+        yield from _shown(each.children)
+
+
+def _is_whole(base: Sequence[SyncedBlock], blocks: Sequence[Json]) -> bool:
+    """Whether all of the base is there in its order: what is removed or moved leaves no trace in other blocks."""
+    found = {str(block["id"]): place for place, block in enumerate(blocks)}
+    places = [found.pop(each.id, -1) for each in base if each.id]
+    rest = sorted(found.values())
+    nameless = [each for each in base if not each.id]
+    if -1 in places or places != sorted(places) or len(nameless) > len(rest):
+        return False
+    pairs = [*zip((each for each in base if each.id), places, strict=True), *zip(nameless, rest, strict=False)]
+    return all(_is_whole(each.children, blocks[place].get("children") or []) for each, place in pairs)
 
 
 def _listed(block: NotionBlock) -> Json:

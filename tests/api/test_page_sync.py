@@ -158,6 +158,17 @@ async def test_an_edit_before_the_first_look_is_noticed_all_the_same(database_ur
         assert [version["number"] for version in await it.versions()] == [2, 1]
 
 
+async def test_what_is_removed_before_the_first_look_is_noticed_and_brought_back(database_url: str) -> None:
+    async with scene(database_url) as it:
+        it.hand.remove(it.text_block)
+        page = await it.sync()
+        assert (page["state"], page["notionVersion"]["origin"]) == ("CHANGED_IN_NOTION", "NOTION")
+        await it.sync(direction="PUSH", seenVersion=2)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        page = await it.sync()
+        assert (page["state"], page["notionVersion"]["number"]) == ("IN_SYNC", 1)
+
+
 async def test_every_kind_of_edit_counts(database_url: str) -> None:
     async with scene(database_url) as it:
         before = (await it.sync())["notionVersion"]["number"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from domain.errors import NotionFailed
+from domain.notion_base import SyncedBlock
 from integrations import notion_page
 from integrations.markdown import parse
 from integrations.markdown_writer import write
@@ -89,6 +91,54 @@ def test_it_is_known_whether_somebody_else_had_a_hand_in_it() -> None:
     assert content_of(page, bot_id="bot").is_only_ours
     page[0]["children"] = inside
     assert not content_of(page, bot_id="bot").is_only_ours
+
+
+def test_what_still_shows_as_in_the_base_is_ours_whoever_wrote_it() -> None:
+    page = answered([block("paragraph", {"rich_text": rich("taken")})], by="somebody")
+    base = content_of(page, bot_id="bot").blocks()
+    content = content_of(page, bot_id="bot", base=base)
+    assert content.is_only_ours
+    assert content.own_fingerprint == content.fingerprint
+    page[0]["paragraph"] = {"rich_text": rich("changed")}
+    content = content_of(page, bot_id="bot", base=base)
+    assert not content.is_only_ours
+    assert content.own_fingerprint == content_of([], bot_id="bot").fingerprint
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda page: page.pop(0),
+        lambda page: page.pop(2),
+        lambda page: page.reverse(),
+        lambda page: page[1]["children"].pop(0),
+        lambda page: page[1]["children"][0]["children"].pop(),
+    ],
+)
+def test_what_is_missing_or_elsewhere_is_not_our_doing(do: Callable[[list[dict[str, Any]]], object]) -> None:
+    def paragraph(words: str, *children: dict[str, Any]) -> dict[str, Any]:
+        return block("bulleted_list_item", {"rich_text": rich(words)}, *children)
+
+    inside = paragraph("two", paragraph("three", paragraph("four")), paragraph("five"))
+    page = answered([paragraph("one"), inside, paragraph("six")])
+    _give_ids(page)
+    named = content_of(page, bot_id="bot").blocks()
+    # As after the first writing: what came along with its parent has no known id.
+    base = [replace(each, children=tuple(map(_nameless, each.children))) for each in named]
+    assert content_of(page, bot_id="bot", base=base).is_only_ours
+    do(page)
+    assert content_of(page, bot_id="bot").is_only_ours
+    assert not content_of(page, bot_id="bot", base=base).is_only_ours
+
+
+def _give_ids(blocks: list[dict[str, Any]], before: str = "block") -> None:
+    for number, each in enumerate(blocks):
+        each["id"] = f"{before}-{number}"
+        _give_ids(each["children"], each["id"])
+
+
+def _nameless(block: SyncedBlock) -> SyncedBlock:
+    return replace(block, id="", children=tuple(map(_nameless, block.children)))
 
 
 async def test_blocks_are_read_on_every_level_but_not_in_other_pages(monkeypatch: pytest.MonkeyPatch) -> None:
