@@ -181,8 +181,15 @@ class NotionReader(Protocol):
     async def look_at_page(self, token: Secret, page_id: str) -> RemotePage:
         """A page without what it says, in one request. NotionFailed(NOT_SHARED) when there is none to be seen."""
 
-    async def read_page(self, token: Secret, page_id: str, *, base: Sequence[SyncedBlock] | None = None) -> PageContent:
-        """All that a page says, in as many requests as that takes.
+    async def read_page(
+        self,
+        token: Secret,
+        page_id: str,
+        *,
+        base: Sequence[SyncedBlock] | None = None,
+        others: Collection[str] = (),
+    ) -> PageContent:
+        """All that a page says, in as many requests as that takes, without the blocks that are `others`.
 
         `base`: our blocks there, as far as they are known. What still shows as in the base is ours, whoever wrote it.
         """

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.errors import AssistantError, NotFound, NotionFailed, NotionFailureReason
+from domain.notion_base import block_ids
 from domain.notion_service import NotionService
 from domain.page_sync import (
     Fingerprinter,
@@ -170,8 +171,11 @@ class PageWatcher:
 
     async def _read(self, notion: NotionReader, token: Secret, tracked: TrackedPage) -> PageContent:
         async with self._store.begin() as tx:
-            base = await tx.notion_bases.find(tracked.publication_id)
-        return await notion.read_page(token, tracked.page.page_id, base=base)
+            bases = await tx.notion_bases.list_on_page(tracked.page.id)
+        base = bases.pop(tracked.publication_id, None)
+        # What was appended there is another answer's, and what becomes of it that one's business.
+        others = frozenset[str]().union(*map(block_ids, bases.values()))
+        return await notion.read_page(token, tracked.page.page_id, base=base, others=others)
 
     async def _token_of(self, tracked: TrackedPage) -> Secret:
         token = await self._connections.find_token(tracked.page.user_id)

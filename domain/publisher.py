@@ -306,9 +306,10 @@ class Publisher:
         async with self._store.begin() as tx:
             base = await tx.notion_bases.find(publication.id)
             tracked = await tx.tracked_pages.find(publication.user_id, page.id)
+        place = await self._place(job, page, since=publication.requested_at)
         if base == EVERYTHING and tracked is not None:
             # Nobody knows the blocks one by one, but what they say together.
-            content = await self._notion.read_page(job.token, page.page_id)
+            content = await self._notion.read_page(job.token, page.page_id, others=place.others)
             if content.fingerprint != tracked.base_fingerprint and not publication.overwrites:
                 raise PageChanged(
                     "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
@@ -320,7 +321,7 @@ class Publisher:
         update = PageUpdate(
             document=job.document,
             base=base,
-            place=await self._place(job, page, since=publication.requested_at),
+            place=place,
             overwrites=publication.overwrites,
             is_begun=publication.is_begun,
         )

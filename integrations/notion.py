@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -286,10 +286,17 @@ class NotionAdapter:
         with reading(writes=False):
             return remote_page(page)
 
-    async def read_page(self, token: Secret, page_id: str, *, base: Sequence[SyncedBlock] | None = None) -> PageContent:
+    async def read_page(
+        self,
+        token: Secret,
+        page_id: str,
+        *,
+        base: Sequence[SyncedBlock] | None = None,
+        others: Collection[str] = (),
+    ) -> PageContent:
         """See the port NotionReader."""
         bot_id = await self._bot_id(token)
-        blocks = await read_blocks(lambda block_id: self._children(token, block_id), page_id)
+        blocks = await read_blocks(lambda block_id: self._children(token, block_id), page_id, others=others)
         return await asyncio.to_thread(content_of, blocks, bot_id=bot_id, base=base or ())
 
     async def find_pages(

@@ -8,7 +8,7 @@ made alike by the reading itself.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -39,8 +39,8 @@ _ADDRESS_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"
 Children = Callable[[str], AsyncIterator[Json]]
 
 
-async def read_blocks(children: Children, parent_id: str) -> list[Json]:
-    """The blocks under a page, in order, each with its own under the key `children`."""
+async def read_blocks(children: Children, parent_id: str, *, others: Collection[str] = ()) -> list[Json]:
+    """The blocks under a page but for the `others`, in order, each with its own under the key `children`."""
     blocks: list[Json] = []
     waiting: list[tuple[str, list[Json]]] = [(parent_id, blocks)]
     count = 0
@@ -50,8 +50,10 @@ async def read_blocks(children: Children, parent_id: str) -> list[Json]:
             count += 1
             if count > MAX_BLOCKS:
                 raise _too_large()
-            siblings.append(block)
             with reading(writes=False):
+                if block["id"] in others:
+                    continue
+                siblings.append(block)
                 is_open = block["has_children"] and block["type"] not in _CLOSED
                 if is_open:
                     block["children"] = []

@@ -562,6 +562,27 @@ async def test_a_push_that_has_to_wait_halfway_goes_on_with_what_it_has_begun(da
         assert [version["origin"] for version in await it.versions()] == ["EDIT", "NOTION", "ANSWER"]
 
 
+async def test_what_another_answer_has_appended_is_no_part_of_a_page(database_url: str) -> None:
+    async with scene(database_url) as it:
+        wasps = {"prompt": "Wasps", "publish": {"parent": it.notion.address(it.node), "mode": "APPEND"}, "wait": True}
+        await it.ada.do(GENERATE + PAGE, input=wasps)
+        before = it.notion.children_tree(it.node.id)
+        assert "Wasps" in json.dumps(before)
+        assert (await it.sync())["state"] == "IN_SYNC"
+        it.hand.add(it.node, paragraph("P. S."))
+        assert (await it.sync())["state"] == "CHANGED_IN_NOTION"
+        taken = await it.sync(direction="TAKE", seenVersion=2)
+        assert "P. S." in taken["version"]["content"]
+        assert "Wasps" not in taken["version"]["content"]
+        await it.edit(f"{taken['version']['content']}\n\nOne more.", base_version=2)
+        await it.sync(direction="PUSH", seenVersion=3)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        *kept, postscript, added = it.notion.children_tree(it.node.id)
+        assert kept == before
+        assert ("P. S." in json.dumps(postscript), "One more." in json.dumps(added)) == (True, True)
+        assert (await it.sync())["state"] == "IN_SYNC"
+
+
 async def test_what_is_overwritten_unseen_is_kept(database_url: str) -> None:
     publish = "mutation ($input: PublishInput!) { publishToNotion(input: $input) { errors { code } } }"
     async with scene(database_url) as it:

@@ -155,6 +155,7 @@ async def test_blocks_are_read_on_every_level_but_not_in_other_pages(monkeypatch
     first, second = await read_blocks(children, "page")
     assert first["children"][0]["children"][0]["id"] == "c"
     assert "children" not in second
+    assert [each["id"] for each in await read_blocks(children, "page", others={"a", "c"})] == ["sub"]
     monkeypatch.setattr(notion_page, "MAX_BLOCKS", 3)
     with pytest.raises(NotionFailed) as raised:
         await read_blocks(children, "page")
