@@ -80,7 +80,8 @@ class PageContent:
 class TrackedPage:
     """A page with all that is needed to compare it; `base` is the number of the version that both last agreed on.
 
-    `base_fingerprint` is None until the page is read for the first time after we have written to it.
+    `base_fingerprint` is None until the page is read for the first time after we have written to it. `read_at` is when
+    that reading began, or when we had written: a look that began before tells nothing new.
     `next_look_at` also tells whether somebody has asked for a look since: then it is another.
     """
 
@@ -234,8 +235,8 @@ class TrackedPages(Protocol):
     async def find_text(self, page_row_id: UUID) -> tuple[int, str] | None:
         """The version of a page that counts here, by its number, and what it says; None when none is kept yet."""
 
-    async def note_written(self, page_row_id: UUID, *, version: int) -> None:
-        """The page says this version now: nobody knows how Notion shows it before the page is read again."""
+    async def note_written(self, page_row_id: UUID, *, version: int, now: datetime) -> None:
+        """The page says this version now: how Notion shows it, nobody knows before a look that begins after that."""
 
     async def newest_number(self, page_row_id: UUID) -> int:
         """The number of the newest version."""

@@ -234,7 +234,7 @@ class Publisher:
             )
             await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=blocks, now=now)
             if publication.mode is PublishMode.UPDATE and page.is_ours:
-                await tx.tracked_pages.note_written(page.id, version=job.version)
+                await tx.tracked_pages.note_written(page.id, version=job.version, now=now)
             await tx.audit.append(
                 AuditEvent(
                     action=AuditAction.PAGE_PUBLISHED,

@@ -167,8 +167,8 @@ class PostgresTrackedPages:
         )
         return None if row is None else (row["number"], row["content"])
 
-    async def note_written(self, page_row_id: UUID, *, version: int) -> None:
-        """The page says this version now: nobody knows how Notion shows it before the page is read again."""
+    async def note_written(self, page_row_id: UUID, *, version: int, now: datetime) -> None:
+        """The page says this version now: how Notion shows it, nobody knows before a look that begins after that."""
         is_current = notion_pages.c.current_version == version
         await self._statements.change(
             update(notion_pages)
@@ -179,6 +179,7 @@ class PostgresTrackedPages:
                 base_fingerprint=None,
                 notion_fingerprint=None,
                 edited_at=None,
+                read_at=now,
                 state=case((is_current, NotionPageState.IN_SYNC.value), else_=NotionPageState.CHANGED_HERE.value),
             )
         )

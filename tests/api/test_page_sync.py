@@ -372,6 +372,23 @@ async def until_written(it: Scene) -> dict[str, Any]:
     return dict(publication)
 
 
+async def test_a_look_that_was_overtaken_by_a_push_tells_nothing(database_url: str) -> None:
+    async with scene(database_url) as it:
+        await it.edit(f"{it.answer}\n\nOne thing more.", base_version=1)
+        gate = threading.Event()
+        children = f"/v1/blocks/{it.node.id}/children"
+        it.notion.enqueue(Fault(kind=FaultKind.DELAYED, method="GET", path=children, released=gate, applied=True))
+        look = asyncio.create_task(it.sync())
+        await until(lambda: not it.notion.waiting_faults)
+        publish = "mutation ($input: PublishInput!) { publishToNotion(input: $input) { errors { code } } }"
+        await it.ada.ask(publish, input={"generationId": it.generation_id, "publish": {"mode": "UPDATE"}})
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        gate.set()
+        for page in (await look, await it.sync()):
+            assert (page["state"], page["notionVersion"]["number"]) == ("IN_SYNC", 2)
+        assert [version["number"] for version in await it.versions()] == [2, 1]
+
+
 async def test_what_counts_here_is_pushed(database_url: str) -> None:
     async with scene(database_url) as it:
         assert (await it.sync(direction="PUSH"))["state"] == "IN_SYNC"

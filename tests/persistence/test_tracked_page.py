@@ -164,3 +164,14 @@ async def test_a_number_is_given_once(store: PostgresStore, ada: User, bob: User
             hash_of("Because of Rayleigh scattering."),
         )
         assert await tx.tracked_pages.find_versions(bob.id, [(page.id, 1)]) == ()
+
+
+async def test_a_page_that_was_written_to_is_news_only_to_a_look_that_begins_after_that(
+    store: PostgresStore, ada: User
+) -> None:
+    page = await published(store, ada, "a")
+    async with store.begin() as tx:
+        await tx.tracked_pages.note_written(page.id, version=1, now=LATER)
+        written = await tx.tracked_pages.find(ada.id, page.id)
+    assert written is not None
+    assert (written.read_at, written.edited_at, written.base_fingerprint) == (LATER, None, None)
