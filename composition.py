@@ -234,6 +234,7 @@ async def assistant(
             stack.push_async_callback(oauth.aclose)
         connections = NotionService(store=store, notion=notion, oauth=oauth, cipher=cipher, clock=utc_now, new_id=uuid7)
         image_hosts = frozenset(config.notion_image_hosts)
+        reader = partial(parse, image_hosts=image_hosts)
         watcher = PageWatcher(
             store=store,
             notion=notion.in_background(),
@@ -249,7 +250,7 @@ async def assistant(
             notion=notion.in_background(),
             connections=connections,
             keeper=watcher,
-            parse=partial(parse, image_hosts=image_hosts),
+            parse=reader,
             logs=logs,
             telemetry=metrics,
             clock=utc_now,
@@ -262,7 +263,7 @@ async def assistant(
         drafter = PublicationDrafter(
             notion=notion,
             connections=connections,
-            parse=partial(parse, image_hosts=image_hosts),
+            parse=reader,
             reference_of=partial(ids.encode, ids.NodeType.GENERATION),
         )
         publications = PublicationService(
@@ -330,7 +331,13 @@ async def assistant(
             generations=generations,
             publications=publications,
             page_sync=PageSyncService(
-                store=store, watcher=watcher, worker=publisher, maintenance=maintenance, clock=utc_now, new_id=uuid7
+                store=store,
+                watcher=watcher,
+                worker=publisher,
+                parse=reader,
+                maintenance=maintenance,
+                clock=utc_now,
+                new_id=uuid7,
             ),
             budgets=budgets,
             usage=UsageService(store=store, clock=utc_now),

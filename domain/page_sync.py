@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 from uuid import UUID
 
+from domain.notion import DocumentParser
 from domain.notion_base import SyncedBlock
 from domain.page import Page, PageRequest
 from domain.publication import NotionPage, NotionPageState, PublicationStatus, PublishMode
@@ -66,14 +67,14 @@ class PageContent:
 
     `is_only_ours`: nobody but the integration itself has had a hand in any part of it, and none of ours is missing.
     `own_fingerprint`: the hash of what is left of it without the parts that others have had a hand in. `blocks` tells,
-    CPU-bound, what is on the page as a base to go on from.
+    CPU-bound, what is on the page as a base to go on from, for a text that will be read by that parser.
     """
 
     markdown: str
     fingerprint: bytes
     own_fingerprint: bytes
     is_only_ours: bool
-    blocks: Callable[[], tuple[SyncedBlock, ...]]
+    blocks: Callable[[DocumentParser], tuple[SyncedBlock, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

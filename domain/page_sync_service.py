@@ -14,6 +14,7 @@ from domain.account import Client, Viewer
 from domain.audit import AuditAction, AuditEvent
 from domain.errors import Conflict, NotFound
 from domain.maintenance import Maintenance
+from domain.notion import DocumentParser
 from domain.page import Page, PageRequest
 from domain.page_sync import MAX_CONTENT_CHARS, PageContent, PageVersion, TrackedPage, VersionOrigin, hash_of
 from domain.page_watcher import PageWatcher
@@ -40,6 +41,7 @@ class PageSyncService:
         store: Store,
         watcher: PageWatcher,
         worker: PublicationWorker,
+        parse: DocumentParser,
         maintenance: Maintenance,
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
@@ -47,6 +49,7 @@ class PageSyncService:
         self._store = store
         self._watcher = watcher
         self._worker = worker
+        self._parse = parse
         self._maintenance = maintenance
         self._clock = clock
         self._new_id = new_id
@@ -84,7 +87,7 @@ class PageSyncService:
         client: Client,
     ) -> NotionPage:
         """What was read counts here from now on, and its blocks are the answer's, whoever has made them."""
-        blocks = () if content is None else await asyncio.to_thread(content.blocks)
+        blocks = () if content is None else await asyncio.to_thread(content.blocks, self._parse)
         async with self._store.begin() as tx:
             held = _there(await tx.tracked_pages.hold(page_row_id))
             await _check_seen(tx, held, seen_version, is_needed=held.is_changed_here)

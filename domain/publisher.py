@@ -315,7 +315,7 @@ class Publisher:
                     "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
                     field=("publish", "overwrite"),
                 )
-            base = await asyncio.to_thread(content.blocks)
+            base = await asyncio.to_thread(content.blocks, self._parse)
             async with self._store.begin() as tx:
                 await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=base, now=self._clock())
         update = PageUpdate(

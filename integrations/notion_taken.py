@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from domain.notion_base import SyncedBlock
-from integrations.markdown import parse
+from domain.text import storable
 from integrations.markdown_writer import write
 from integrations.notion_blocks import to_notion
 from integrations.notion_hashes import said_hash, shown_hash
@@ -18,6 +18,7 @@ from integrations.notion_reader import read_document
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from domain.notion import DocumentParser
     from integrations.notion_blocks import Json, NotionBlock
 
 _TOGETHER: Final = "="
@@ -39,38 +40,41 @@ def is_told_apart(own: str) -> bool:
     return own != "" and not own.startswith(_TOGETHER)
 
 
-def taken(blocks: Iterable[Json]) -> tuple[SyncedBlock, ...]:
-    """A page's blocks, the children of each under its key `children`, as ours; CPU-bound."""
-    return tuple(_taken(block, _said(block)) for block in blocks)
+def taken(blocks: Iterable[Json], parse: DocumentParser) -> tuple[SyncedBlock, ...]:
+    """A page's blocks, the children of each under its key `children`, as ours; CPU-bound.
+
+    `parse` as the text of the page will be read.
+    """
+    return tuple(_taken(block, _said(block, parse), parse) for block in blocks)
 
 
-def _said(block: Json) -> Sequence[NotionBlock]:
+def _said(block: Json, parse: DocumentParser) -> Sequence[NotionBlock]:
     """What a block would be written as once it was read."""
-    return to_notion(parse(write(read_document([block]))))
+    return to_notion(parse(storable(write(read_document([block])))))
 
 
-def _taken(block: Json, said: Sequence[NotionBlock]) -> SyncedBlock:
+def _taken(block: Json, said: Sequence[NotionBlock], parse: DocumentParser) -> SyncedBlock:
     block_id, shown = str(block["id"]), shown_hash(block)
     inside: list[Json] = block.get("children") or []
     if not said:
         return SyncedBlock(block_id, "", shown, _wordless(inside))
-    if len(said) == 1 and (children := _apart(block, said[0])) is not None:
+    if len(said) == 1 and (children := _apart(block, said[0], parse)) is not None:
         return SyncedBlock(block_id, said_hash(said[0]), shown, children)
     return SyncedBlock(block_id, _TOGETHER + " ".join(map(_key, said)), shown, _wordless(inside))
 
 
-def _apart(block: Json, said: NotionBlock) -> tuple[SyncedBlock, ...] | None:
+def _apart(block: Json, said: NotionBlock, parse: DocumentParser) -> tuple[SyncedBlock, ...] | None:
     """What is inside a block one by one; None where it does not say what is inside the block that was read."""
     inside: list[Json] = block.get("children") or []
     if said.kind == "table":
         # A row alone says nothing.
         if len(inside) != len(said.children):
             return None
-        return tuple(_taken(row, [cells]) for row, cells in zip(inside, said.children, strict=True))
-    each_said = [_said(each) for each in inside]
+        return tuple(_taken(row, [cells], parse) for row, cells in zip(inside, said.children, strict=True))
+    each_said = [_said(each, parse) for each in inside]
     if [_key(one) for some in each_said for one in some] != [_key(one) for one in said.children]:
         return None
-    return tuple(_taken(each, some) for each, some in zip(inside, each_said, strict=True))
+    return tuple(_taken(each, some, parse) for each, some in zip(inside, each_said, strict=True))
 
 
 def _wordless(blocks: Iterable[Json]) -> tuple[SyncedBlock, ...]:

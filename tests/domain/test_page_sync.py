@@ -49,7 +49,7 @@ def content(fingerprint: bytes, *, is_only_ours: bool = False, own: bytes | None
         fingerprint=fingerprint,
         own_fingerprint=own or fingerprint,
         is_only_ours=is_only_ours,
-        blocks=tuple,
+        blocks=lambda parse: (),
     )
 
 

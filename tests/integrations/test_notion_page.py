@@ -95,7 +95,7 @@ def test_it_is_known_whether_somebody_else_had_a_hand_in_it() -> None:
 
 def test_what_still_shows_as_in_the_base_is_ours_whoever_wrote_it() -> None:
     page = answered([block("paragraph", {"rich_text": rich("taken")})], by="somebody")
-    base = content_of(page, bot_id="bot").blocks()
+    base = content_of(page, bot_id="bot").blocks(parse)
     content = content_of(page, bot_id="bot", base=base)
     assert content.is_only_ours
     assert content.own_fingerprint == content.fingerprint
@@ -122,7 +122,7 @@ def test_what_is_missing_or_elsewhere_is_not_our_doing(do: Callable[[list[dict[s
     inside = paragraph("two", paragraph("three", paragraph("four")), paragraph("five"))
     page = answered([paragraph("one"), inside, paragraph("six")])
     _give_ids(page)
-    named = content_of(page, bot_id="bot").blocks()
+    named = content_of(page, bot_id="bot").blocks(parse)
     # As after the first writing: what came along with its parent has no known id.
     base = [replace(each, children=tuple(map(_nameless, each.children))) for each in named]
     assert content_of(page, bot_id="bot", base=base).is_only_ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,8 @@ from domain.notion_base import PageChanged, Place, SyncedBlock
 from domain.secret import Secret
 from integrations.markdown import parse
 from integrations.notion import NotionAdapter
+from integrations.notion_blocks import to_notion
+from integrations.notion_hashes import said_hash
 from integrations.notion_taken import key_of, taken
 from tests.integrations.test_notion_reader import block, rich
 from tests.standins.notion import NotionStandin
@@ -100,7 +103,7 @@ async def it() -> AsyncIterator[_Taken]:
                 hand=hand,
                 theirs={node.type: node for node in theirs},
                 text=content.markdown,
-                base=content.blocks(),
+                base=content.blocks(parse),
             )
         finally:
             await adapter.aclose()
@@ -181,15 +184,24 @@ def test_what_a_block_says_is_recorded_with_what_is_inside_it() -> None:
     ]
     for number, each in enumerate(_all(blocks)):
         each["id"] = str(number)
-    table, columns, empty = taken(blocks)
+    table, columns, empty = taken(blocks, parse)
     assert [row.said for row in table.children] == [table.children[0].said] * 2
     assert table.said != ""
     (column,) = columns.children
     assert (columns.said[0], column.said, column.children[0].said, empty.said) == ("=", "", "", "")
-    (same,) = taken([block("paragraph", {"rich_text": rich("x")}) | {"id": "x"}])
+    (same,) = taken([block("paragraph", {"rich_text": rich("x")}) | {"id": "x"}], parse)
     assert key_of(columns.said, [key_of(column.said, [""])]) == same.said
-    assert taken([]) == ()
+    assert taken([], parse) == ()
     assert isinstance(same, SyncedBlock)
+
+
+def test_a_picture_is_recorded_as_the_text_will_be_read() -> None:
+    address = "https://pictures.example.org/i.png"
+    picture = block("image", {"type": "external", "external": {"url": address}}) | {"id": "x"}
+    reader = partial(parse, image_hosts=frozenset({"pictures.example.org"}))
+    for parser in (parse, reader):
+        (said,) = to_notion(parser(f"![]({address})"))
+        assert taken([picture], parser)[0].said == said_hash(said)
 
 
 def _all(blocks: list[JSON]) -> list[JSON]:
