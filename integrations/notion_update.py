@@ -343,8 +343,9 @@ def _plan_between(level: Level, seen: Sequence[Seen], places: range, new: Sequen
 
 
 def _leave(level: Level, unwanted: Iterable[Seen]) -> None:
+    """What of ours nothing is wanted in place of; what may be somebody else's is none of it."""
     for each in unwanted:
-        if each.stays:
+        if each.is_sure and each.stays:
             level.steps.append(Left(each))
         elif each.is_sure:
             level.removed.append(each)
