@@ -57,6 +57,7 @@ from domain.provider import ProviderKind
 from domain.provider_caller import CallRules, ProviderCaller
 from domain.provider_catalog import ProviderCatalog
 from domain.provider_service import ProviderService
+from domain.publication_attempt import PublicationAttempts
 from domain.publication_draft import PublicationDrafter
 from domain.publication_service import PublicationService
 from domain.publisher import Publisher
@@ -247,17 +248,21 @@ async def assistant(
         )
         publisher = Publisher(
             store=store,
-            notion=notion.in_background(),
-            connections=connections,
-            keeper=watcher,
-            parse=reader,
+            attempts=PublicationAttempts(
+                store=store,
+                notion=notion.in_background(),
+                connections=connections,
+                keeper=watcher,
+                parse=reader,
+                clock=utc_now,
+                new_id=uuid7,
+                settling_time=timedelta(seconds=config.notion_settling_seconds),
+            ),
             logs=logs,
             telemetry=metrics,
             clock=utc_now,
-            new_id=uuid7,
             max_running=_MAX_RUNNING_PUBLICATIONS,
             lease=_PUBLICATION_LEASES * lease,
-            settling_time=timedelta(seconds=config.notion_settling_seconds),
         )
         maintenance = Maintenance(store=store)
         drafter = PublicationDrafter(
