@@ -37,8 +37,9 @@ async def running(rig_server: RigPostgres) -> AsyncIterator[Cluster]:
 async def test_a_rolling_restart(running: Cluster, size: Size, rng: random.Random, say: Say) -> None:
     rounds = size.pick(quick=1, full=6)
     crew = await people(running, 3, rng)
+    paragraphs = (20, 40, 60) if size.is_full else (10, 20, 30)
     habits = Habits(
-        open_at_a_time=size.pick(quick=8, full=40), paragraphs=(20, 40, 60), piece_delays_ms=(20, 80), cancels=0
+        open_at_a_time=size.pick(quick=6, full=40), paragraphs=paragraphs, piece_delays_ms=(20, 80), cancels=0
     )
     load, stop = Load(crew, rng, habits=habits), asyncio.Event()
     async with asyncio.timeout(_SETTLE_SECONDS * rounds), asyncio.TaskGroup() as group:

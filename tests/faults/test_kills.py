@@ -129,7 +129,7 @@ async def test_kills_between_prompt_and_page(
     rig_server: RigPostgres, size: Size, rng: random.Random, say: Say, share: int | None
 ) -> None:
     way = rng.choice(_WAYS) if share is None else _WAYS[share]
-    kills = size.pick(quick=4, full=200 // len(_WAYS))
+    kills = size.pick(quick=3, full=200 // len(_WAYS))
     database_url = await rig_server.new_database()
     with ExitStack() as stack:
         world = stack.enter_context(outside(("left", "right")))

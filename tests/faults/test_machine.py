@@ -317,7 +317,7 @@ def house(rig_server: RigPostgres) -> Iterator[tuple[House, NotionStandin]]:
 
 
 def test_whatever_happens(house: tuple[House, NotionStandin], size: Size, rng: random.Random, say: Say) -> None:
-    runs = size.pick(quick=10, full=200)
+    runs = size.pick(quick=6, full=200)
     GenerationsMachine.house, GenerationsMachine.notion = house
     GenerationsMachine.steps = 0
     run_state_machine_as_test(

@@ -40,7 +40,6 @@ _PROVIDERS = (*_BUILT_IN, _ADDED)
 _WORKING_TOGETHER = 4
 _SILENT_TOGETHER = 80
 _TOGETHER = _WORKING_TOGETHER + _SILENT_TOGETHER
-_SILENCE_SECONDS = 15
 _TOTAL_SECONDS = 120
 
 
@@ -100,6 +99,7 @@ async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
     database_url: str, size: Size, rng: random.Random, say: Say
 ) -> None:
     times = size.pick(quick=1, full=100)
+    silence_seconds = size.pick(quick=8, full=15)
     lab = DeepSeekStandin()
     async with outside() as world, standin_running(lab) as lab_url:
         standins: list[Standin] = [world.openai, world.anthropic, world.deepseek, lab]
@@ -107,8 +107,8 @@ async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
         settings = {
             **{f"{provider}_api_key": _KEY for provider in _BUILT_IN},
             "private_endpoints": "127.0.0.0/8",
-            "first_token_timeout_seconds": _SILENCE_SECONDS,
-            "idle_timeout_seconds": _SILENCE_SECONDS,
+            "first_token_timeout_seconds": silence_seconds,
+            "idle_timeout_seconds": silence_seconds,
             "generation_timeout_seconds": _TOTAL_SECONDS,
             "max_running_generations": _TOGETHER,
             "max_running_generations_per_user": _TOGETHER,

@@ -61,7 +61,7 @@ async def test_reconnects_of_many_tabs_on_two_instances(
             asked_for: list[Asked] = []
             async with asyncio.timeout(_SETTLE_SECONDS):
                 for number in range(-(-reconnects // per_round)):
-                    order = Order(key=f"g{number}", paragraphs=80, piece_delay_ms=80)
+                    order = Order(key=f"g{number}", paragraphs=size.pick(quick=50, full=80), piece_delay_ms=80)
                     asked = Asked(person=person, order=order)
                     await asked.start()
                     asked_for.append(asked)

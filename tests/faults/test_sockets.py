@@ -37,7 +37,7 @@ _PONG = {"type": "pong", "payload": {"still": "there"}}
 async def running(rig_server: RigPostgres, size: Size) -> AsyncIterator[Cluster]:
     """One instance, with the pings of every day only if there is the time to wait for them."""
     with outside(("only",)) as world:
-        ping_seconds = size.pick(quick=4, full=20)
+        ping_seconds = size.pick(quick=3, full=20)
         async with cluster(await rig_server.new_database(), world, websocket_ping_seconds=ping_seconds) as running:
             yield running
 

@@ -9,7 +9,7 @@ import pytest
 
 from domain.generation import GenerationStatus
 from tests.faults.checks import check_generations
-from tests.faults.conftest import Say
+from tests.faults.conftest import Say, Size
 from tests.faults.database import RigPostgres
 from tests.faults.outside import outside
 from tests.faults.people import WATCH, Asked, Json, open_socket, people, receive, send
@@ -20,14 +20,14 @@ from tests.waiting import until
 pytestmark = pytest.mark.faults
 
 _POOL_SIZE = 5
-_SUBSCRIPTIONS = 500
 _PER_SOCKET = 20
 _SETTLE_SECONDS = 240
 
 
-async def test_five_hundred_subscriptions_on_five_connections(
-    rig_server: RigPostgres, rng: random.Random, say: Say
+async def test_many_subscriptions_on_five_connections(
+    rig_server: RigPostgres, size: Size, rng: random.Random, say: Say
 ) -> None:
+    subscriptions = size.pick(quick=200, full=500)
     with outside(("only",)) as world:
         async with cluster(await rig_server.new_database(), world, database_pool_size=_POOL_SIZE) as running:
             (instance,) = running.instances
@@ -36,7 +36,7 @@ async def test_five_hundred_subscriptions_on_five_connections(
             world.writer.held = ("",)
             asked = [
                 Asked(person=crew[number % len(crew)], order=Order(key=f"g{number}", paragraphs=20, piece_delay_ms=20))
-                for number in range(_SUBSCRIPTIONS // _PER_SOCKET)
+                for number in range(subscriptions // _PER_SOCKET)
             ]
             for each in asked:
                 await each.start()
@@ -44,17 +44,17 @@ async def test_five_hundred_subscriptions_on_five_connections(
                 for each in asked:
                     group.create_task(_watch(instance, each))
                 # The workers look into it now and then, and that is all; a watcher would hold on to one.
-                await until(lambda: _all_wait_without_a_connection(running, instance), _SETTLE_SECONDS)
+                await until(lambda: _all_wait_without_a_connection(running, instance, subscriptions), _SETTLE_SECONDS)
                 world.writer.held = ()
             await check_generations(running.database_url, asked, allowed={GenerationStatus.SUCCEEDED})
             running.check_logs()
-            say(f"{_SUBSCRIPTIONS} subscriptions, pool of {_POOL_SIZE}, none in use while they wait")
+            say(f"{subscriptions} subscriptions, pool of {_POOL_SIZE}, none in use while they wait")
 
 
-async def _all_wait_without_a_connection(running: Cluster, instance: Instance) -> bool:
+async def _all_wait_without_a_connection(running: Cluster, instance: Instance, subscriptions: int) -> bool:
     active = await running.metric(instance, "assistant_streams_active")
     used = await running.metric(instance, "assistant_database_pool_used")
-    return (active, used) == (_SUBSCRIPTIONS, 0)
+    return (active, used) == (subscriptions, 0)
 
 
 async def _watch(instance: Instance, asked: Asked) -> None:
