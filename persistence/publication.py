@@ -58,16 +58,9 @@ class PostgresPublications:
                 generation_id=publication.generation_id,
                 user_id=publication.user_id,
                 status=publication.status.value,
-                parent_id=publication.parent.id,
-                parent=_stored_parent(publication.parent),
-                title=publication.title,
-                properties=publication.properties,
-                mode=publication.mode.value,
-                lane=publication.parent.id,
+                **_wish_of(publication),
                 anchor=publication.anchor,
-                overwrites=publication.overwrites,
                 is_begun=publication.is_begun,
-                external_id_property=publication.external_id_property,
                 requested_at=publication.requested_at,
                 requested_by=publication.requested_by,
                 unsettled_since=publication.unsettled_since,
@@ -159,14 +152,7 @@ class PostgresPublications:
             )
             .values(
                 status=PublicationStatus.PENDING.value,
-                parent_id=publication.parent.id,
-                parent=_stored_parent(publication.parent),
-                title=publication.title,
-                properties=publication.properties,
-                mode=publication.mode.value,
-                lane=publication.parent.id,
-                overwrites=publication.overwrites,
-                external_id_property=publication.external_id_property,
+                **_wish_of(publication),
                 next_attempt_at=publication.next_attempt_at,
                 attempts=0,
                 **_NO_FAILURE,
@@ -428,6 +414,20 @@ class PostgresPublications:
             update(publications).where(_is_held(publication_id, fence)).values(**values)
         )
         return changed == 1
+
+
+def _wish_of(publication: Publication) -> dict[str, object]:
+    """What was asked for."""
+    return {
+        "parent_id": publication.parent.id,
+        "parent": _stored_parent(publication.parent),
+        "title": publication.title,
+        "properties": publication.properties,
+        "mode": publication.mode.value,
+        "lane": publication.parent.id,
+        "overwrites": publication.overwrites,
+        "external_id_property": publication.external_id_property,
+    }
 
 
 def _lane(table: FromClause) -> ColumnElement[str]:

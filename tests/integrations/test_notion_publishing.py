@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -29,35 +28,20 @@ from domain.document import (
 )
 from domain.errors import NotionFailed
 from domain.errors import NotionFailureReason as Reason
-from domain.notion import WRITABLE_PROPERTY_TYPES, CreatedPage, NewPage, Notion, NotionParent
+from domain.notion import WRITABLE_PROPERTY_TYPES, CreatedPage, NewPage
 from domain.notion_base import SyncedBlock
-from domain.secret import Secret
 from integrations.notion import NotionAdapter
 from integrations.notion_hashes import shown_hash
-from tests.standins.notion import NotionStandin
+from tests.integrations.notion_connected import Connected, connected
 from tests.standins.notion_errors import JSON
 from tests.standins.notion_faults import Fault, FaultKind
-from tests.standins.notion_state import Node
 from tests.standins.server import running
 
 _SINCE = datetime(2026, 7, 4, tzinfo=UTC)
 _APPEND = "/v1/blocks/*/children"
 
 
-@dataclass(kw_only=True)
-class _World:
-    """A served stand-in with one connection and a shared page, and the adapter under test."""
-
-    standin: NotionStandin
-    notion: Notion
-    token: Secret
-    inbox: Node
-    parent: NotionParent
-
-    async def create(self, document: Document, *, title: str = "An answer", **properties: object) -> CreatedPage:
-        page = NewPage(parent=self.parent, title=title, properties=properties, document=document)
-        return await self.notion.create_page(self.token, page)
-
+class _World(Connected):
     async def publish(self, document: Document) -> CreatedPage:
         """Creates and completes a page."""
         created = await self.create(document)
@@ -74,16 +58,8 @@ class _World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[_World]:
-    standin = NotionStandin()
-    token = Secret(standin.add_workspace().token)
-    inbox = standin.add_page("Inbox")
-    async with running(standin) as base_url:
-        adapter = NotionAdapter(base_url=base_url, timeout_seconds=90)
-        try:
-            parent = await adapter.resolve_parent(token, inbox.id)
-            yield _World(standin=standin, notion=adapter, token=token, inbox=inbox, parent=parent)
-        finally:
-            await adapter.aclose()
+    async with connected(_World) as world:
+        yield world
 
 
 # What is expected of a page: type, text, and what is inside, with the pieces of one text put together again.

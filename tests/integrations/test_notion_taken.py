@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 
-from domain.notion import NewPage, PageUpdate
+from domain.notion import PageUpdate
 from domain.notion_base import PageChanged, Place, SyncedBlock
-from domain.secret import Secret
 from integrations.markdown import parse
-from integrations.notion import NotionAdapter
 from integrations.notion_blocks import to_notion
 from integrations.notion_hashes import said_hash
 from integrations.notion_taken import key_of, taken
+from tests.integrations.notion_connected import Connected, connected
 from tests.integrations.test_notion_reader import block, rich
-from tests.standins.notion import NotionStandin
 from tests.standins.notion_content import plain_text, text
 from tests.standins.notion_errors import JSON
-from tests.standins.notion_hand import Hand, paragraph
+from tests.standins.notion_hand import paragraph
 from tests.standins.notion_state import Node
-from tests.standins.server import running
 
 OURS = "# Title\n\nFirst paragraph.\n\n- one\n  - inside one\n- two\n\n| a | b |\n| - | - |\n| 1 | 2 |\n| 3 | 4 |\n"
 
@@ -53,17 +50,13 @@ _THEIRS = (
 
 
 @dataclass(kw_only=True)
-class _Taken:
+class _Taken(Connected):
     """A page with what somebody has added, all of it taken for ours."""
 
-    standin: NotionStandin
-    notion: NotionAdapter
-    token: Secret
-    page: Node
-    hand: Hand
-    theirs: dict[str, Node]
-    text: str
-    base: tuple[SyncedBlock, ...]
+    page: Node = field(init=False)
+    theirs: dict[str, Node] = field(init=False)
+    text: str = ""
+    base: tuple[SyncedBlock, ...] = ()
 
     async def update(self, text: str, *, overwrites: bool = False) -> list[str]:
         """Answers the methods of the requests that wrote."""
@@ -82,31 +75,14 @@ class _Taken:
 
 @pytest.fixture
 async def it() -> AsyncIterator[_Taken]:
-    standin = NotionStandin()
-    token = Secret(standin.add_workspace().token)
-    inbox = standin.add_page("Inbox")
-    async with running(standin) as base_url:
-        adapter = NotionAdapter(base_url=base_url, timeout_seconds=90)
-        try:
-            parent = await adapter.resolve_parent(token, inbox.id)
-            new = NewPage(parent=parent, title="An answer", properties={}, document=parse(OURS))
-            page = standin.page((await adapter.create_page(token, new)).page_id)
-            hand = standin.hand()
-            theirs = hand.add(page, *_THEIRS)
-            theirs.append(standin.add_page("A page of somebody's", parent=page))
-            content = await adapter.read_page(token, page.id)
-            yield _Taken(
-                standin=standin,
-                notion=adapter,
-                token=token,
-                page=page,
-                hand=hand,
-                theirs={node.type: node for node in theirs},
-                text=content.markdown,
-                base=content.blocks(parse),
-            )
-        finally:
-            await adapter.aclose()
+    async with connected(_Taken) as it:
+        it.page = it.standin.page((await it.create(parse(OURS))).page_id)
+        added = it.hand.add(it.page, *_THEIRS)
+        added.append(it.standin.add_page("A page of somebody's", parent=it.page))
+        it.theirs = {node.type: node for node in added}
+        content = await it.notion.read_page(it.token, it.page.id)
+        it.text, it.base = content.markdown, content.blocks(parse)
+        yield it
 
 
 async def test_what_markdown_cannot_say_is_not_touched(it: _Taken) -> None:

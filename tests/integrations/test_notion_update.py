@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from domain.document import Document
 from domain.errors import NotionFailed
-from domain.notion import NewPage, NotionParent, PageUpdate
+from domain.notion import PageUpdate
 from domain.notion_base import PageChanged, Place, SyncedBlock, block_ids
-from domain.secret import Secret
 from integrations.markdown import parse
-from integrations.notion import NotionAdapter
 from integrations.notion_blocks import NotionBlock, to_notion
 from integrations.notion_hashes import said_hash, shown_hash
-from tests.standins.notion import NotionStandin
+from tests.integrations.notion_connected import Connected, connected
 from tests.standins.notion_content import plain_text
 from tests.standins.notion_errors import JSON
 from tests.standins.notion_faults import Fault, FaultKind
-from tests.standins.notion_hand import Hand
 from tests.standins.notion_state import Node
-from tests.standins.server import running
 
 OLD = """# Title
 
@@ -55,12 +51,8 @@ Shape = tuple[str, tuple["Shape", ...]]
 
 
 @dataclass(kw_only=True)
-class _World:
-    standin: NotionStandin
-    notion: NotionAdapter
-    token: Secret
-    parent: NotionParent
-    page: Node
+class _World(Connected):
+    page: Node = field(init=False)
     base: tuple[SyncedBlock, ...] = ()
 
     async def update(self, text: str, *, overwrites: bool = False, place: Place | None = None) -> None:
@@ -77,11 +69,6 @@ class _World:
                 continue
             return
         raise AssertionError("the weather never cleared")
-
-    @property
-    def hand(self) -> Hand:
-        """The page's owner."""
-        return Hand(self.standin.memory, self.page.workspace.owner_id)
 
     def tree(self) -> list[JSON]:
         return self.standin.children_tree(self.page.id)
@@ -114,23 +101,13 @@ def _paragraph(words: str) -> JSON:
 
 @pytest.fixture
 async def world() -> AsyncIterator[_World]:
-    standin = NotionStandin()
-    token = Secret(standin.add_workspace().token)
-    inbox = standin.add_page("Inbox")
-    async with running(standin) as base_url:
-        adapter = NotionAdapter(base_url=base_url, timeout_seconds=90)
-        try:
-            parent = await adapter.resolve_parent(token, inbox.id)
-            world = _World(standin=standin, notion=adapter, token=token, parent=parent, page=inbox)
-            await _publish(world, parse(OLD))
-            yield world
-        finally:
-            await adapter.aclose()
+    async with connected(_World) as world:
+        await _publish(world, parse(OLD))
+        yield world
 
 
 async def _publish(world: _World, document: Document) -> None:
-    page = NewPage(parent=world.parent, title="An answer", properties={}, document=document)
-    created = await world.notion.create_page(world.token, page)
+    created = await world.create(document)
     world.page = world.standin.page(created.page_id)
     world.base = await world.notion.complete_page(world.token, created.page_id, document)
     world.standin.requests.clear()
