@@ -15,8 +15,9 @@ class UnreadWatch:
     It looks twice in the time of its patience, so whoever has read something between two looks is let read on.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, *, patience_seconds: float | None = None) -> None:
         self._transport = transport
+        self._patience_seconds = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
         self._loop = asyncio.get_running_loop()
         self._is_paused = False
         self._unread_bytes = 0
@@ -41,7 +42,7 @@ class UnreadWatch:
         self._timer.cancel()
 
     def _look_again(self) -> asyncio.TimerHandle:
-        return self._loop.call_later(PATIENCE_SECONDS / 2, self._look)
+        return self._loop.call_later(self._patience_seconds / 2, self._look)
 
     def _look(self) -> None:
         unread_bytes = self._unread_for_good()

@@ -25,7 +25,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """The connection has been handed over by HTTP."""
         super().connection_made(transport)
-        self._unread = UnreadWatch(self.transport)
+        patience_seconds = (self.ping_interval or 0) + (self.ping_timeout or 0)
+        self._unread = UnreadWatch(self.transport, patience_seconds=patience_seconds or None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
@@ -57,6 +58,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         """For the application."""
+        await self.writable.wait()
         if self.handshake_complete and self.close_sent:
             # The protocol itself has closed, because of what the client sent: for the application it is gone.
             raise ClientDisconnected
@@ -88,15 +90,20 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.writable.is_set() or self.conn.state is not State.OPEN:
             super().handle_ping()
         else:
-            self._pongs = b"".join(self.conn.data_to_send())
+            self._pongs = b"".join(self.conn.data_to_send()) or self._pongs  # all of one read are sent with the first
 
     def keepalive_timeout(self) -> None:
-        """A ping was not answered."""
+        """A ping was not answered, unless it stands behind what is still to be read: that has a watch of its own."""
+        if not self.writable.is_set() and not self.close_sent:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+            return
         super().keepalive_timeout()
         # close() alone waits until the client has read what is buffered, which it never will.
         self.transport.abort()
 
     def _refuse(self, code: CloseCode) -> None:
         self.frames = []
-        self.conn.send_close(code)
+        if self.conn.state is State.OPEN:  # else the client's own close has come along
+            self.conn.send_close(code)
         self.handle_parser_exception()

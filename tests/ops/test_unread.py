@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -32,6 +33,7 @@ _UPGRADE = (
 _CLOSE = b"\x88\x80" + bytes(4)
 _OF_NO_KIND = b"\x83\x80" + bytes(4)
 _PING = b"\x89\xfd" + bytes(4) + b"p" * 125
+_NOT_UTF_8 = b"\x81\x81" + bytes(4) + b"\xff"
 _BEGINNING = b"\x01\x80" + bytes(4)
 _CONTINUATION = b"\x00\x80" + bytes(4)
 
@@ -92,12 +94,19 @@ class _Served:
 
 @pytest.fixture
 async def served() -> AsyncIterator[_Served]:
+    async with _serving(ping_seconds=None) as served:
+        yield served
+
+
+@asynccontextmanager
+async def _serving(*, ping_seconds: float | None) -> AsyncIterator[_Served]:
     (listener,) = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         _app,
         http=BoundedHttpProtocol,
         ws=BoundedWebSocketProtocol,
-        ws_ping_interval=None,
+        ws_ping_interval=ping_seconds,
+        ws_ping_timeout=ping_seconds,
         ws_max_size=65_536,
         lifespan="off",
         log_config=None,
@@ -156,6 +165,45 @@ async def test_who_reads_slowly_is_let_read(served: _Served, path: bytes, monkey
     assert served.server.server_state.connections
 
 
+async def test_a_ping_behind_what_is_read_slowly_may_wait() -> None:
+    async with _serving(ping_seconds=0.4) as served:
+        reader, _ = await served.client(_UPGRADE % b"/flood")
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        while loop.time() < began_at + 3:
+            await reader.readexactly(10_000)
+            await asyncio.sleep(0.05)
+        assert served.server.server_state.connections
+
+
+async def test_who_is_pinged_and_reads_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with _serving(ping_seconds=0.2) as served:
+        await served.client(_UPGRADE % b"/flood")
+        await until(lambda: served.unread_bytes > 0)
+        await served.until_gone()
+    assert _errors(caplog) == []
+
+
+async def test_wrong_text_together_with_a_goodbye(served: _Served, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await served.client(_UPGRADE % b"/quiet")
+    async with asyncio.timeout(60):
+        await reader.readuntil(b"\r\n\r\n")
+    writer.write(_NOT_UTF_8 + _CLOSE)
+    await served.until_gone()
+    assert _errors(caplog) == []
+
+
+async def test_who_breaks_the_protocol_and_reads_on(served: _Served, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await served.client(_UPGRADE % b"/flood")
+    await until(lambda: served.unread_bytes > 0)
+    writer.write(_NOT_UTF_8)
+    async with asyncio.timeout(60):
+        while await reader.read(100_000):
+            pass
+    await served.until_gone()
+    assert _errors(caplog) == []
+
+
 async def test_the_end_of_the_server_waits_for_no_reader(
     served: _Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +238,7 @@ async def test_pings_of_who_reads_nothing_pile_up_nowhere(served: _Served) -> No
 async def test_pings_that_could_not_be_answered_at_once_are_answered_later(served: _Served) -> None:
     reader, writer = await served.client(_UPGRADE % b"/flood")
     await until(lambda: served.unread_bytes > 0)
-    writer.write(_PING)
+    writer.write(_PING * 2)
     answer = b"\x8a\x7d" + b"p" * 125
     received = b""
     async with asyncio.timeout(60):
