@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +43,7 @@ FLUSH_SECONDS = 0.3
 CANCEL_POLL_SECONDS = 0.5
 LEASE = timedelta(seconds=15)
 _RENEWALS_PER_LEASE = 4
+FLUSH_PATIENCE_SECONDS = 1.0
 MAX_FINISH_RETRY_SECONDS = 5.0
 _CRASHED = Failure(code=ErrorCode.INTERNAL, message="The server failed while the answer was written.")
 
@@ -270,6 +271,8 @@ class Generator:
                 _log.exception("generation_end_refused", extra={"generation_id": str(run.generation.id)})
                 is_refused = True
                 run.spoil(_CRASHED)
+                with Round("forget"):
+                    await self._forget(run)
 
     def _note_loss(self, run: Run) -> None:
         generation = run.generation
@@ -342,7 +345,7 @@ class Generator:
         chunks = [chunk for run in self._runs.values() for chunk in run.chunks_after(run.flushed)]
         if not chunks:
             return
-        async with self._storing, self._store.begin() as tx:
+        async with self._store.begin() as tx, self._storing:
             appended = await tx.generations.append_chunks(chunks)
         for chunk in chunks:
             run_now = self._runs.get(chunk.generation_id)
@@ -368,11 +371,25 @@ class Generator:
         with suppress(Unavailable):
             await self._bus.publish(chunks)
 
+    @asynccontextmanager
+    async def _storing_in_time(self) -> AsyncIterator[None]:
+        """Waits for a flush, but not for one that hangs: whose row is passed over keeps the lease that it has."""
+        try:
+            async with asyncio.timeout(FLUSH_PATIENCE_SECONDS):
+                await self._storing.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._storing.release()
+
     async def _renew_leases(self) -> None:
         fences = {run.generation.id: run.generation.fence for run in self._runs.values()}
         if not fences:
             return
-        async with self._storing, self._store.begin() as tx:
+        async with self._store.begin() as tx, self._storing_in_time():
             held = await tx.generations.renew_leases(fences, lease=self._lease)
         for generation_id in fences.keys() - held:
             run = self._runs.get(generation_id)

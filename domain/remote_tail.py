@@ -101,6 +101,8 @@ class RemoteTail:
             self._logs.close(missing)
 
     def _apply(self, growth: Growth) -> None:
+        if growth.generation_id in self._ended:
+            return  # The late answer of an earlier query: its end was told.
         log = self._logs.find(growth.generation_id)
         if log is not None and not log.is_copy:
             return  # It has come to run here meanwhile.

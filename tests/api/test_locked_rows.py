@@ -62,3 +62,26 @@ async def test_a_locked_run_costs_no_other_its_lease_or_its_text(database_url: s
         gates["held up"].open()
         await until(lambda: has_succeeded(ada, ids["held up"]))
         assert [await content_of(ada, each) for each in ids.values()] == [DEFAULT_ANSWER] * 2
+
+
+async def test_a_flush_that_hangs_costs_no_run_its_lease(database_url: str) -> None:
+    async with outside() as world, at_work(database_url, world, SETTINGS) as running:
+        ada = await running.person()
+        gate = Gate(3)
+        world.openai.enqueue(Scenario(gate=gate))
+        generation_id = await start(ada, "free")
+        await until_text(ada, generation_id)
+        connection = await asyncpg.connect(database_url.replace("postgresql+asyncpg", "postgresql"))
+
+        # As one does whose connection has died without a word.
+        async with running.assistant.generator._storing:
+            lease: datetime = await connection.fetchval(LEASE)
+
+            async def is_renewed() -> bool:
+                return bool(await connection.fetchval(LEASE) > lease)
+
+            await until(is_renewed)
+
+        await connection.close()
+        gate.open()
+        await until(lambda: has_succeeded(ada, generation_id))

@@ -74,6 +74,27 @@ async def test_the_late_answer_of_an_earlier_query_brings_no_void_text_back() ->
     assert (log.epoch, log.text.since(0)) == (1, "anew")
 
 
+async def test_the_late_answer_of_an_earlier_query_takes_no_end_back() -> None:
+    late = asyncio.Event()
+    answers = [growth(text="un"), growth(status=GenerationStatus.SUCCEEDED)]
+
+    async def answer(_: frozenset[UUID]) -> tuple[Growth, ...]:
+        found = answers.pop(0)
+        if not found.status.is_final:
+            await late.wait()
+        return (found,)
+
+    logs = LiveLogs()
+    tail = RemoteTail(store=Store(answer), logs=logs, bus=None)
+    with logs.listen(GENERATION):
+        earlier = asyncio.create_task(tail._refresh({GENERATION}))
+        await until(lambda: len(answers) == 1)
+        await tail._refresh({GENERATION})
+        late.set()
+        await earlier
+        assert logs.find(GENERATION) is None
+
+
 async def test_the_end_of_a_generation_is_told_once_and_not_asked_for_again() -> None:
     statuses = {GENERATION: GenerationStatus.RUNNING, OTHER: GenerationStatus.RUNNING}
 
