@@ -29,9 +29,10 @@ from composition import (
 )
 from domain.authentication import AuthenticationService
 from domain.books import Balance
-from domain.errors import AssistantError, Conflict, Unavailable
+from domain.errors import AssistantError, Conflict
 from domain.key_rotation import KeyRotation
 from domain.notion_webhook_service import HANDSHAKE_WINDOW, NotionWebhookService
+from domain.worker import Round
 from ops.config import Config, ConfigError, Environment, load_config
 from ops.embedded_postgres import EmbeddedPostgres, embedded_postgres, running_url
 from ops.errors import StartupError
@@ -104,11 +105,9 @@ async def _serve(config: Config, lifecycle: Lifecycle) -> None:
 
 
 async def _warm_up(running: Assistant) -> None:
-    """The first person who asks does not wait for what only the first call loads."""
-    try:
+    """The first person who asks does not wait for what only the first call loads; who asks is told of faults."""
+    with Round("warm_up"):
         await running.warm_up()
-    except Unavailable:
-        _log.info("not_warmed_up")
 
 
 async def _stop_with(postgres: EmbeddedPostgres, lifecycle: Lifecycle) -> None:

@@ -16,7 +16,7 @@ _WORDS: Final = (
     (re.compile(r", but encountered error .*", re.DOTALL), "."),
     (re.compile(r", found: .*", re.DOTALL), "."),
     (re.compile(r" Found: .*", re.DOTALL), ""),
-    (re.compile(r"( cannot represent (?:\S+ ){0,4}?value): .*", re.DOTALL), r"\1."),
+    (re.compile(r"( cannot represent (?:\S+ ){0,4}?value): .*?( Did you mean .*\?)?$", re.DOTALL), r"\1.\2"),
     (re.compile(r"\bValue '.*' does not exist in ", re.DOTALL), "This value does not exist in "),
 )
 
