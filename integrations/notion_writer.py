@@ -144,19 +144,24 @@ class NotionWriter:
 
         Requests take effect as a whole, so it is the number that some of them make and that fits the words best.
         """
+        words = list(map(said_words, blocks))
+        said = set(words)
+        # Of other words and by our integration alone, it is something else that this has made.
+        present = [each for each in present if each.words in said or each.edited_by not in self._makers]
         there = [each.words for each in present]
         ends = list(accumulate((len(batch.blocks) for batch in batches(blocks[carried:])), initial=carried))
-        if len(there) in ends and there == [said_words(block) for block in blocks[: len(there)]]:
+        if len(there) in ends and there == words[: len(there)]:
             return present
-        words = list(map(said_words, blocks))
         count = max(ends, key=lambda end: (len(matches(words[:end], there)), -abs(end - len(there))))
-        pairs = dict(counterparts(words[:count], there))
+        # Other words at the place of ours are a person's edit, or none of ours.
+        pairs = {
+            number: place
+            for number, place in counterparts(words[:count], there)
+            if words[number] == there[place] or present[place].edited_by not in self._makers
+        }
+        if len(pairs) < len(present):
+            raise failures.changed_meanwhile()
         made = [present[pairs[number]] if number in pairs else None for number in range(count)]
-        paired, said = set(pairs.values()), set(words)
-        for place, each in enumerate(present):
-            # Of other words and by our integration alone, it is something else that this has made.
-            if place not in paired and (each.words in said or each.edited_by not in self._makers):
-                raise failures.changed_meanwhile()
         if any(one is None and not block.is_whole for block, one in zip(blocks, made, strict=False)):
             raise failures.changed_meanwhile()
         return made

@@ -94,6 +94,35 @@ async def test_what_else_our_integration_writes_is_not_taken_for_lines_of_the_pa
     assert _lines(page) == [*(f"line {number}" for number in range(250)), *["something else"] * 3]
 
 
+@pytest.mark.parametrize(("said", "others"), [(1, 1), (2, 2), (3, 2), (2, 3), (100, 100), (150, 100)])
+async def test_what_else_our_integration_writes_is_not_taken_for_an_answer_that_never_arrived(
+    world: Connected, said: int, others: int
+) -> None:
+    end = await world.notion.find_end(world.token, world.inbox.id)
+    place = Place(is_our_page=False, anchor=end.last_block_id)
+    other = [paragraph(f"something else {number}") for number in range(others)]
+    foreign = world.standin.memory.add_blocks(world.inbox, other, by=world.inbox.workspace.bot_id)
+    answer = Document(_LINES.blocks[:said])
+    blocks = await world.notion.complete_page(world.token, world.inbox.id, answer, place=place)
+    written = [block for block in world.inbox.live_children if block not in foreign]
+    assert [_words(block.content["rich_text"]) for block in written] == [f"line {number}" for number in range(said)]
+    assert [block.id for block in blocks] == [block.id for block in written]
+
+
+async def test_what_else_our_integration_writes_does_not_stand_for_what_was_deleted_meanwhile(world: Connected) -> None:
+    page = await _cut_short(world)
+    for block in page.live_children[5:9]:
+        world.hand.remove(block)
+    bot_id = page.workspace.bot_id
+    world.standin.memory.add_blocks(page, [paragraph("something else")] * 3, by=bot_id, at=5)
+    blocks = await world.notion.complete_page(world.token, page.id, _LINES)
+    assert [number for number, block in enumerate(blocks) if not block.id] == [5, 6, 7, 8]
+    assert _lines(page).count("something else") == 3
+    assert [line for line in _lines(page) if line != "something else"] == [
+        f"line {number}" for number in range(250) if number not in range(5, 9)
+    ]
+
+
 async def test_stops_when_the_lines_were_rearranged_meanwhile(world: Connected) -> None:
     page = await _cut_short(world)
     world.hand.move(page.live_children[5], at=150)
