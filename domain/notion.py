@@ -164,7 +164,7 @@ class PageUpdate:
     """A new version of what is on a page. `base`: what was written last; None when nobody knows any more.
 
     `overwrites`: also what others have changed since; or, once the update `is_begun`, what they had changed until then,
-    which is the base by now.
+    which is the base by now. `superseded`: versions of which an attempt may have written something since the base.
     """
 
     document: Document
@@ -172,6 +172,7 @@ class PageUpdate:
     place: Place
     overwrites: bool
     is_begun: bool = False
+    superseded: Sequence[Document] = ()
 
 
 Permit = Callable[[], None]

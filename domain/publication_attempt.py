@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Protocol, assert_never
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from domain.notion import CreatedPage, DocumentParser, NewPage, Notion, PageUpda
 from domain.notion_authorization import ConnectionToken
 from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
 from domain.notion_service import NotionService
-from domain.page_sync import FIRST_VERSION, NotionReader
+from domain.page_sync import FIRST_VERSION, NotionReader, TrackedPage, VersionOrigin
 from domain.publication import NotionPage, NotionPageState, Publication, PublishMode, new_page
 from domain.publication_answer import properties_of
 from domain.store import Store
@@ -220,9 +221,28 @@ class PublicationAttempts:
             place=place,
             overwrites=publication.overwrites,
             is_begun=publication.is_begun,
+            superseded=await self._superseded(job, tracked),
         )
         begin = partial(self._begin, publication, page) if update.overwrites and not update.is_begun else None
         return page, await self._notion.update_page(job.token, page.page_id, update, begin=begin, permit=job.may_write)
+
+    async def _superseded(self, job: _Job, tracked: TrackedPage | None) -> tuple[Document, ...]:
+        """Versions that counted when an earlier attempt of this update may have been made, and do no more."""
+        publication = job.publication
+        if tracked is None or publication.requested_at is None:
+            return ()
+        numbers = [(tracked.page.id, number) for number in range(tracked.base, job.version + 1)]
+        async with self._store.begin() as tx:
+            versions = await tx.tracked_pages.find_versions(publication.user_id, numbers)
+            # What Notion showed counts only once it is taken, and that makes it the base.
+            counted = sorted(
+                (each for each in versions if each.origin is not VersionOrigin.NOTION or each.number == tracked.base),
+                key=lambda each: each.number,
+            )
+            since = publication.requested_at - CLOCK_TOLERANCE
+            ids = [each.id for each, successor in pairwise(counted) if successor.created_at >= since]
+            contents = await tx.tracked_pages.contents(publication.user_id, ids)
+        return tuple([await asyncio.to_thread(self._parse, content) for content in contents.values()])
 
     async def _begin(self, publication: Publication, page: NotionPage, found: tuple[SyncedBlock, ...]) -> None:
         """Keeps what is going to be overwritten; where somebody changes it after that, a later attempt stops."""

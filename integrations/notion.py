@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 
 import httpx
@@ -259,7 +260,9 @@ class NotionAdapter:
         calls = _Calls(self, token)
         makers = await self._makers(token, page_id, update.place)
         blocks = await asyncio.to_thread(to_notion, update.document)
-        words = await asyncio.to_thread(words_of, blocks)
+        # Taken apart one by one, beside the event loop.
+        superseded = chain.from_iterable(map(to_notion, update.superseded))
+        words = await asyncio.to_thread(words_of, chain(blocks, superseded))
         reader = PageReader(calls, makers=makers, place=update.place, words=words)
         seen = await reader.read_page(page_id, update.base)
         level = await asyncio.to_thread(plan_update, reader, seen, blocks, update)

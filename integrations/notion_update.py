@@ -151,7 +151,7 @@ def wanted(blocks: Iterable[NotionBlock]) -> list[Wanted]:
 
 
 def words_of(blocks: Iterable[NotionBlock]) -> frozenset[tuple[str, str]]:
-    """What a new version says on any level, in words; CPU-bound."""
+    """What versions say on any level, in words; CPU-bound."""
     words: set[tuple[str, str]] = set()
     for block in blocks:
         words.add(said_words(block))
@@ -162,7 +162,7 @@ def words_of(blocks: Iterable[NotionBlock]) -> frozenset[tuple[str, str]]:
 class PageReader:
     """Finds out what has become of a publication's blocks; `missing` and `is_moved` tell what is not to be seen.
 
-    `words`: what the new version says.
+    `words`: what is said by any version that attempts since the base may have written.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class PageReader:
             return False
         if block.made_by not in self._makers:
             return False
-        # On the page itself only what an update to this version may have written that was cut short.
+        # On the page itself only what updates since the base may have written that were cut short.
         return not is_top or base is None or (self._place.may_hold(block.made_at) and block.words in self._words)
 
     def _matched(self, ours: Sequence[Listed], base: Sequence[SyncedBlock]) -> dict[int, SyncedBlock]:

@@ -625,6 +625,25 @@ async def test_a_push_that_failed_can_be_looked_at_and_repeated(database_url: st
         assert (page["version"]["number"], (await it.sync())["state"]) == (2, "IN_SYNC")
 
 
+async def test_what_a_push_that_failed_has_written_goes_with_the_next_version(database_url: str) -> None:
+    async with scene(database_url) as it:
+        bot_id = it.node.workspace.bot_id
+        without_the_last, _, _ = it.answer.strip().rpartition("\n\n")
+        await it.edit(f"> A stray quote.\n\n> Another one.\n\n{without_the_last}", base_version=1)
+        it.notion.memory.workspaces[0].can_update = False
+        await it.sync(direction="PUSH")
+        assert (await until_written(it))["status"] == "FAILED"
+        assert "stray" in json.dumps(it.notion.children_tree(it.node.id))
+        it.notion.memory.workspaces[0].can_update = True
+        (other,) = it.notion.memory.add_blocks(it.node, [paragraph("something else")], by=bot_id)
+        await it.sync()
+        await it.edit("Ours.", base_version=2)
+        await it.sync(direction="PUSH", seenVersion=(await it.versions())[0]["number"])
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert [block.id for block in it.node.live_children[1:]] == [other.id]
+        assert plain_text(it.node.live_children[0].content["rich_text"]) == "Ours."
+
+
 async def test_edits_at_random_on_both_sides_lose_nothing(database_url: str) -> None:
     chance = random.Random(20261122)
     seen: set[str] = set()  # must be in a version

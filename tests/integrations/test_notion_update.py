@@ -55,8 +55,16 @@ class _World(Connected):
     page: Node = field(init=False)
     base: tuple[SyncedBlock, ...] = ()
 
-    async def update(self, text: str, *, overwrites: bool = False, place: Place | None = None) -> None:
-        update = PageUpdate(document=parse(text), base=self.base, place=place or _recent(), overwrites=overwrites)
+    async def update(
+        self, text: str, *, overwrites: bool = False, place: Place | None = None, superseded: Sequence[str] = ()
+    ) -> None:
+        update = PageUpdate(
+            document=parse(text),
+            base=self.base,
+            place=place or _recent(),
+            overwrites=overwrites,
+            superseded=list(map(parse, superseded)),
+        )
         self.base = await self.notion.update_page(self.token, self.page.id, update)
 
     async def insist(self, text: str, *, tries: int = 300) -> None:
@@ -556,3 +564,16 @@ async def test_an_update_that_was_cut_short_finds_its_own_blocks_among_others(wo
     await world.update(text, place=place)
     world.check(text)
     assert {method for method, _ in world.writes()[count:]} == {"DELETE"}
+
+
+@pytest.mark.parametrize(("passed", "applied"), [(0, True), (1, False), (1, True), (2, True)])
+async def test_what_was_written_of_a_superseded_version_goes(world: _World, passed: int, applied: bool) -> None:
+    text = f"> Before.\n\n{OLD}".replace("- two\n", "- two\n\n> Between.\n\n").replace("Last", "> Behind.\n\nLast")
+    world.standin.enqueue(Fault(kind=FaultKind.LOST, method="PATCH", path="/v1/blocks/*", skip=passed, applied=applied))
+    with pytest.raises(NotionFailed):
+        await world.update(text)
+    bot_id = world.page.workspace.bot_id
+    (other,) = world.standin.memory.add_blocks(world.page, [_paragraph("something else")], by=bot_id)
+    new = OLD.replace("Second", "2nd")
+    await world.update(new, superseded=[text])
+    world.check(new, foreign=[other.id])
