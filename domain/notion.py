@@ -200,11 +200,20 @@ class Notion(Protocol):
         NotionFailed(NOT_SHARED) for what the integration cannot see.
         """
 
-    async def resolve_page(self, token: Secret, reference: str, parent: NotionParent) -> CreatedPage:
+    async def resolve_page(
+        self,
+        token: Secret,
+        reference: str,
+        parent: NotionParent,
+        *,
+        created_after: datetime,
+        made_by: str | None = None,
+    ) -> CreatedPage:
         """The page behind any Notion URL or id.
 
-        Raises InvalidInput for what is no reference, not directly under the parent, or in the trash;
-        NotionFailed(NOT_SHARED) for what the integration cannot see.
+        Raises InvalidInput for what is no reference, not directly under the parent, in the trash, or not made by the
+        token's own bot or `made_by` since then (to the minute); NotionFailed(NOT_SHARED) for what the integration
+        cannot see.
         """
 
     async def list_parents(

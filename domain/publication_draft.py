@@ -13,7 +13,8 @@ from domain.errors import AssistantError, InvalidInput, NotionFailed, NotionFail
 from domain.notion import CreatedPage, DocumentParser, Notion, NotionParent, NotionParentKind
 from domain.notion_service import NotionService
 from domain.property_map import UNTIL_ANSWERED, Placeholder, defaults, filled, find_external_id
-from domain.publication import MAX_TITLE_CHARS, PublishMode
+from domain.publication import MAX_TITLE_CHARS, Publication, PublishMode
+from domain.publication_attempt import CLOCK_TOLERANCE
 from domain.settings import UserSettings
 from domain.settings_service import MAX_REFERENCE_CHARS, checked_json
 from domain.text import checked_text, excerpt
@@ -190,18 +191,25 @@ class PublicationDrafter:
                 error.field = ("publish", "parent")
             raise
 
-    async def find_page(self, viewer: Viewer, reference: str, parent: NotionParent) -> CreatedPage:
-        """What a Notion URL or id stands for, if that is a page under the parent.
+    async def find_page(self, viewer: Viewer, reference: str, earlier: Publication) -> CreatedPage:
+        """What a Notion URL or id stands for, if that is a page that was made as the publication had it asked for.
 
         Raises InvalidInput with fields under ("resolve",), NotionFailed when Notion rejects the token or the page.
         """
+        assert earlier.requested_at is not None  # noqa: S101  (asked only then)
         path = ("resolve", "page")
         checked_text(reference, field=path, max_chars=MAX_REFERENCE_CHARS)
         token = await self._connections.find_token(viewer.user.id)
         if token is None:
             raise InvalidInput("Connect Notion first, with connectNotion.", field=("resolve",))
         try:
-            return await self._notion.resolve_page(token, reference, parent)
+            return await self._notion.resolve_page(
+                token,
+                reference,
+                earlier.parent,
+                created_after=earlier.requested_at - CLOCK_TOLERANCE,
+                made_by=earlier.requested_by,
+            )
         except InvalidInput as error:
             raise InvalidInput(error.message, field=path) from error
         except NotionFailed as error:

@@ -124,7 +124,7 @@ class PublicationService:
             earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
         if earlier is None or not earlier.may_have_page or not earlier.status.is_settled:
             raise Conflict("Of this answer's publication nothing is unclear.", field=("resolve",))
-        found = None if page is None else await self._drafter.find_page(viewer, page, earlier.parent)
+        found = None if page is None else await self._drafter.find_page(viewer, page, earlier)
         now = self._clock()
         async with self._store.begin() as tx:
             if found is not None and await tx.publications.list_known_page_ids([found.page_id]):

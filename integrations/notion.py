@@ -146,11 +146,20 @@ class NotionAdapter:
         with reading(writes=False):
             return data_source_parent(source)
 
-    async def resolve_page(self, token: Secret, reference: str, parent: NotionParent) -> CreatedPage:
+    async def resolve_page(
+        self,
+        token: Secret,
+        reference: str,
+        parent: NotionParent,
+        *,
+        created_after: datetime,
+        made_by: str | None = None,
+    ) -> CreatedPage:
         """See the port."""
         page = await self._call(token, "GET", f"pages/{notion_id(reference)}")
+        makers = {await self._bot_id(token), made_by}
         with reading(writes=False):
-            return page_under(parent, page)
+            return page_under(parent, page, makers=makers, since=_minute_of(created_after))
 
     async def list_parents(
         self, token: Secret, *, search: str | None, kind: NotionParentKind | None, cursor: str | None
@@ -325,7 +334,7 @@ class NotionAdapter:
                 with reading(writes=False):
                     return tuple(created_page(row, is_complete=False) for row in rows)
         makers = {await self._bot_id(token), made_by}
-        since = created_after.astimezone(UTC).replace(second=0, microsecond=0)
+        since = _minute_of(created_after)
         look = self._rows if parent.kind is NotionParentKind.DATA_SOURCE else self._subpages
         found = [page async for page in look(token, parent.id, title=title, since=since)]
         with reading(writes=False):
@@ -514,6 +523,11 @@ class _Calls:
     def children(self, block_id: str) -> AsyncIterator[Json]:
         """The blocks directly under a block or a page, in order."""
         return self.adapter._children(self.token, block_id)
+
+
+def _minute_of(moment: datetime) -> datetime:
+    """As Notion tells times."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
 def _digest(token: Secret) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -80,12 +80,17 @@ def page_end(page: Json, *, last_block_id: str | None) -> PageEnd:
     )
 
 
-def page_under(parent: NotionParent, page: Json) -> CreatedPage:
-    """A page object as a page that lies there. Raises InvalidInput when it does not, or is in the trash."""
+def page_under(parent: NotionParent, page: Json, *, makers: Collection[str | None], since: datetime) -> CreatedPage:
+    """A page object as one that some of these have made there since then.
+
+    Raises InvalidInput when it is none of these, or in the trash.
+    """
     if remote_page(page).parent_id != parent.id:
         raise InvalidInput(f"This page is not directly under “{parent.title}”, where the answer was to be put.")
     if page["in_trash"]:
         raise InvalidInput("This page is in Notion's trash: restore it there first.")
+    if page["created_by"]["id"] not in makers or moment(page["created_time"]) < since:
+        raise InvalidInput("This page was not made by the integration when it put the answer there.")
     return created_page(page, is_complete=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -237,8 +238,9 @@ async def test_what_may_have_a_page_is_not_asked_for_elsewhere(database_url: str
 
 async def _two_of_one_title(person: Person, notion: NotionStandin, source: Node) -> tuple[str, Node, Node]:
     """A generation that needs attention, its page, and another that looks like it."""
+    there = notion.pages_under(source)
     generation_id, released = await _made_unnoticed(person, notion, source)
-    (mine,) = notion.pages_under(source)
+    (mine,) = [page for page in notion.pages_under(source) if page not in there]
     other = notion.add_page("Bees", parent=source)
     other.created_by = mine.created_by
     released.set()
@@ -275,6 +277,28 @@ async def test_a_person_says_which_page_it_is(database_url: str) -> None:
         assert (published["status"], published["page"]["pageId"]) == ("PUBLISHED", mine.id)
         assert notion.pages_under(source) == [mine]
         assert await refused(resolve={"createAnew": True}) == ("CONFLICT", ["input", "resolve"])
+
+
+async def test_only_what_was_made_as_it_was_asked_for_can_be_the_page(database_url: str) -> None:
+    async with product_with_notion(database_url) as (running, notion, _):
+        ada = await connected(running, notion)
+        source = notion.data_source(notion.add_database("Answers"))
+        somebodys, older = (notion.add_page("Bees", parent=source) for _ in range(2))
+        older.created_by = source.workspace.bot_id
+        older.created_at -= timedelta(minutes=5)
+        generation_id, mine, _ = await _two_of_one_title(ada, notion, source)
+        for page in (somebodys, older):
+            wanted = {"generationId": generation_id, "resolve": {"page": notion.address(page)}}
+            assert await ada.fail(PUBLISH, input=wanted) == ("INVALID_INPUT", ["input", "resolve", "page"])
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "NEEDS_ATTENTION"
+
+        # Made by the integration that asked for it, and found after another was connected.
+        workspace = notion.memory.workspaces[0]
+        workspace.bot_id, workspace.token = notion.memory.new_id(version=4), "ntn_of_another_integration"
+        await ada.do(CONNECT, input={"token": workspace.token})
+        await ada.do(PUBLISH, input={"generationId": generation_id, "resolve": {"page": notion.address(mine)}})
+        published = await _publication(ada, generation_id, _is_settled)
+        assert (published["status"], published["page"]["pageId"]) == ("PUBLISHED", mine.id)
 
 
 async def test_a_person_says_that_there_is_no_page(database_url: str) -> None:
