@@ -26,10 +26,6 @@ class SyncedBlock:
     children: tuple[SyncedBlock, ...] = ()
 
 
-EVERYTHING: Final = (SyncedBlock("*", "", ""),)
-"""All blocks of a page, whoever wrote them: so an earlier release recorded a page that was taken for ours."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where on a page a publication's blocks may be, as far as their ids are not known.

@@ -16,9 +16,9 @@ from domain.document import Document
 from domain.errors import AssistantError, ErrorCode, InvalidInput, NotionFailed, NotionFailureReason
 from domain.notion import CreatedPage, DocumentParser, NewPage, Notion, PageUpdate, Permit
 from domain.notion_authorization import ConnectionToken
-from domain.notion_base import EVERYTHING, PageChanged, Place, SyncedBlock, block_ids
+from domain.notion_base import PageChanged, Place, SyncedBlock, block_ids
 from domain.notion_service import NotionService
-from domain.page_sync import FIRST_VERSION, NotionReader, TrackedPage, VersionOrigin
+from domain.page_sync import FIRST_VERSION, TrackedPage, VersionOrigin
 from domain.publication import NotionPage, NotionPageState, Publication, PublishMode, new_page
 from domain.publication_answer import properties_of
 from domain.store import Store
@@ -68,10 +68,6 @@ class _Job:
         self.permit()
 
 
-class PagesOfNotion(Notion, NotionReader, Protocol):
-    """What writes pages, and reads them."""
-
-
 class PageKeeper(Protocol):
     """Sees to it that nothing is overwritten unread."""
 
@@ -86,7 +82,7 @@ class PublicationAttempts:
         self,
         *,
         store: Store,
-        notion: PagesOfNotion,
+        notion: Notion,
         connections: NotionService,
         keeper: PageKeeper,
         parse: DocumentParser,
@@ -204,17 +200,6 @@ class PublicationAttempts:
             base = await tx.notion_bases.find(publication.id)
             tracked = await tx.tracked_pages.find(publication.user_id, page.id)
         place = await self._place(job, page, since=publication.requested_at)
-        if base == EVERYTHING and tracked is not None:
-            # Nobody knows the blocks one by one, but what they say together.
-            content = await self._notion.read_page(job.token, page.page_id, others=place.others)
-            if content.fingerprint != tracked.base_fingerprint and not publication.overwrites:
-                raise PageChanged(
-                    "Somebody has changed this in Notion. Take that over here, or update again and overwrite it.",
-                    field=("publish", "overwrite"),
-                )
-            base = await asyncio.to_thread(content.blocks, self._parse)
-            async with self._store.begin() as tx:
-                await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=base, now=self._clock())
         update = PageUpdate(
             document=job.document,
             base=base,

@@ -483,19 +483,6 @@ async def test_a_change_that_is_taken_back_takes_nothing_that_others_have_writte
         assert not theirs.in_trash
 
 
-async def test_a_page_that_an_earlier_release_has_taken_is_pushed_as_it_was_read(database_url: str) -> None:
-    async with scene(database_url) as it:
-        (bookmark,) = it.hand.add(it.node, {"bookmark": {"url": "https://example.org"}})
-        await it.sync()
-        taken = await it.sync(direction="TAKE", seenVersion=2)
-        await execute(database_url, """UPDATE notion_bases SET blocks = '[["*", "", null]]'""")
-        await it.edit(f"{taken['version']['content']}\n\nAnd one.", base_version=2)
-        await it.sync(direction="PUSH", seenVersion=3)
-        assert (await until_written(it))["status"] == "PUBLISHED"
-        assert "And one." in json.dumps(it.notion.children_tree(it.node.id))
-        assert not bookmark.in_trash
-
-
 @asynccontextmanager
 async def waiting(it: Scene, database_url: str) -> AsyncIterator[None]:
     """What happens while the publication waits for its next attempt, which comes at once after that."""
