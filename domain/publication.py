@@ -229,7 +229,7 @@ class Publications(Protocol):
         """Recovery point: the page exists."""
 
     async def list_known_page_ids(self, page_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these Notion ids belong to publications already."""
+        """Which of these Notion ids publications have made already; not those that were only appended to."""
 
     async def complete(self, publication_id: UUID, *, fence: int, degraded: Sequence[str], now: datetime) -> bool:
         """PUBLISHED: the page says all that the answer said."""

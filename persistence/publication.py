@@ -355,9 +355,9 @@ class PostgresPublications:
         )
 
     async def list_known_page_ids(self, page_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these Notion ids belong to publications already, or did before their generation was deleted."""
+        """Which of these Notion ids publications have made, also those whose generation was deleted since."""
         rows = await self._statements.rows(
-            select(notion_pages.c.page_id).where(is_one_of(notion_pages.c.page_id, page_ids))
+            select(notion_pages.c.page_id).where(is_one_of(notion_pages.c.page_id, page_ids), notion_pages.c.is_ours)
         )
         return frozenset(row["page_id"] for row in rows)
 

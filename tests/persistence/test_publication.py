@@ -196,6 +196,22 @@ async def test_a_page_belongs_to_one_publication(store: PostgresStore, ada: User
     assert (await publication_of(store, second.generation_id)).page is None
 
 
+async def test_a_page_that_somebody_has_appended_to_still_belongs_to_whoever_makes_it(
+    store: PostgresStore, ada: User
+) -> None:
+    generation = await add_finished(store, ada)
+    async with store.begin() as tx:
+        await tx.publications.add(
+            replace(new_publication(generation, parent_id="page-1"), mode=PublishMode.APPEND),
+        )
+    (append,) = await claim_publications(store)
+    page = replace(new_page(append, page_id="page-1"), is_ours=False)
+    async with store.begin() as tx:
+        assert await tx.publications.record_append(append.id, fence=append.fence, page=page, anchor=None, now=NOW)
+
+        assert await tx.publications.list_known_page_ids(["page-1"]) == frozenset()
+
+
 async def test_what_failed_for_now_is_tried_again_later(store: PostgresStore, ada: User) -> None:
     claimed = await _claimed(store, ada)
     async with store.begin() as tx:
