@@ -370,6 +370,7 @@ class PostgresPublications:
             lease_until=None,
             completed_at=now,
             unsettled_since=None,
+            is_begun=False,
             degraded=list(degraded),
             **_NO_FAILURE,
         )
@@ -405,7 +406,7 @@ class PostgresPublications:
     async def settle(self, publication_id: UUID, *, fence: int, status: PublicationStatus, failure: Failure) -> bool:
         """FAILED or NEEDS_ATTENTION."""
         return await self._update(
-            publication_id, fence, status=status.value, lease_until=None, **failure_values(failure)
+            publication_id, fence, status=status.value, lease_until=None, is_begun=False, **failure_values(failure)
         )
 
     async def _update(self, publication_id: UUID, fence: int, **values: object) -> bool:

@@ -456,9 +456,15 @@ async def test_a_published_one_is_brought_up_to_date(store: PostgresStore, ada: 
     assert (update.is_begun, once_more.is_begun, once_more.attempts) == (False, True, 1)
     async with store.begin() as tx:
         await tx.publications.settle(update.id, fence=once_more.fence, status=PublicationStatus.FAILED, failure=FAILURE)
+        settled = await tx.publications.find(ada.id, update.id)
+        assert settled is not None
+        assert not settled.is_begun
         assert await tx.publications.retry(update.id, now=LATER, overwrites=True)
     (anew,) = await claim_publications(store, now=LATER)
-    assert not anew.is_begun
+    async with store.begin() as tx:
+        assert await tx.publications.record_begun(update.id, fence=anew.fence)
+        assert await tx.publications.complete(update.id, fence=anew.fence, degraded=(), now=LATER)
+    assert not (await publication_of(store, again.id)).is_begun
 
 
 async def test_who_else_has_begun_to_write_to_a_page_is_known(store: PostgresStore, ada: User) -> None:
