@@ -246,6 +246,7 @@ async def assistant(
             new_id=uuid7,
             interval=timedelta(seconds=config.notion_look_seconds),
         )
+        settling_time = timedelta(seconds=config.notion_settling_seconds)
         publisher = Publisher(
             store=store,
             attempts=PublicationAttempts(
@@ -256,7 +257,7 @@ async def assistant(
                 parse=reader,
                 clock=utc_now,
                 new_id=uuid7,
-                settling_time=timedelta(seconds=config.notion_settling_seconds),
+                settling_time=settling_time,
             ),
             logs=logs,
             telemetry=metrics,
@@ -272,7 +273,13 @@ async def assistant(
             reference_of=partial(ids.encode, ids.NodeType.GENERATION),
         )
         publications = PublicationService(
-            store=store, drafter=drafter, worker=publisher, maintenance=maintenance, clock=utc_now, new_id=uuid7
+            store=store,
+            drafter=drafter,
+            worker=publisher,
+            maintenance=maintenance,
+            clock=utc_now,
+            new_id=uuid7,
+            settling_time=settling_time,
         )
         biller = Biller(pricing)
         caller = ProviderCaller(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -132,6 +132,13 @@ class Publication:
         """Whether a page was asked for, and nobody knows what has come of it."""
         return self.requested_at is not None and self.page is None
 
+    def settles_at(self, settling_time: timedelta, *, now: datetime) -> datetime | None:
+        """When all that was sent has taken effect or never will; None if that is so already."""
+        if self.unsettled_since is None:
+            return None
+        settles_at = self.unsettled_since + settling_time
+        return settles_at if now < settles_at else None
+
     @property
     def waiting_until(self) -> datetime | None:
         """When it goes on by itself, if something has kept it waiting: `failure` says what."""
@@ -172,10 +179,10 @@ class Publications(Protocol):
     async def retry(self, publication_id: UUID, *, now: datetime, overwrites: bool = False) -> bool:
         """Puts a FAILED or NEEDS_ATTENTION one back to PENDING, attempts at 0, its recovery points kept; else False."""
 
-    async def resolve(self, publication_id: UUID, *, page: NotionPage | None, now: datetime) -> bool:
-        """Puts one back to PENDING that NEEDS_ATTENTION: its page is this one, or there is none; else False.
+    async def resolve(self, publication_id: UUID, *, fence: int, page: NotionPage | None, now: datetime) -> bool:
+        """Puts a FAILED or NEEDS_ATTENTION one back to PENDING: its page is this one, or there is none.
 
-        Raises Conflict when the page belongs to another publication.
+        False when that is not unclear. Raises Conflict when the page belongs to another publication.
         """
 
     async def ask_anew(self, publication: Publication) -> bool:

@@ -23,7 +23,6 @@ from domain.publication import NotionPage, NotionPageState, Publication, Publish
 from domain.publication_answer import properties_of
 from domain.store import Store
 
-SETTLING_TIME = timedelta(seconds=70)  # Notion gives a request up after a minute
 CLOCK_TOLERANCE = timedelta(minutes=2)  # between our clock and Notion's, whose times are rounded to the minute
 
 
@@ -88,7 +87,7 @@ class PublicationAttempts:
         parse: DocumentParser,
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
-        settling_time: timedelta = SETTLING_TIME,
+        settling_time: timedelta,
     ) -> None:
         self._store = store
         self._notion = notion
@@ -252,16 +251,9 @@ class PublicationAttempts:
             made_by=publication.requested_by,
         )
 
-    def _settles_at(self, publication: Publication) -> datetime | None:
-        """When all that was sent has taken effect or never will; None if that is so already."""
-        if publication.unsettled_since is None:
-            return None
-        settles_at = publication.unsettled_since + self._settling_time
-        return settles_at if self._clock() < settles_at else None
-
     async def _prepare(self, publication: Publication, permit: Permit) -> _Job:
         # Before anything is looked at: what is missing counts as missing only if it can come no more by then.
-        settles_at = self._settles_at(publication)
+        settles_at = publication.settles_at(self._settling_time, now=self._clock())
         token = await self._connections.find_token(publication.user_id)
         if token is None:
             raise NotionFailed(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import ceil
 from typing import Protocol, assert_never
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class PublicationService:
         maintenance: Maintenance,
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        settling_time: timedelta,
     ) -> None:
         self._store = store
         self._drafter = drafter
@@ -59,6 +61,7 @@ class PublicationService:
         self._maintenance = maintenance
         self._clock = clock
         self._new_id = new_id
+        self._settling_time = settling_time
 
     def pending(self, draft: PublicationDraft, viewer: Viewer, generation_id: UUID) -> Publication:
         """The outbox row of a draft."""
@@ -115,8 +118,8 @@ class PublicationService:
     async def resolve(self, viewer: Viewer, generation_id: UUID, page: str | None) -> Publication:
         """Goes on with a publication whose page may exist: that is this one (any Notion URL or id), or there is none.
 
-        Raises NotFound, Conflict when nothing is unclear, Unavailable (maintenance), and like
-        PublicationDrafter.find_page.
+        Raises NotFound, Conflict when nothing is unclear or the page may still come, Unavailable (maintenance), and
+        like PublicationDrafter.find_page.
         """
         await self._maintenance.check(viewer)
         async with self._store.begin() as tx:
@@ -124,13 +127,22 @@ class PublicationService:
             earlier = (await tx.publications.list_by_generation([generation_id])).get(generation_id)
         if earlier is None or not earlier.may_have_page or not earlier.status.is_settled:
             raise Conflict("Of this answer's publication nothing is unclear.", field=("resolve",))
+        now = self._clock()
+        settles_at = earlier.settles_at(self._settling_time, now=now)
+        if page is None and settles_at is not None:
+            raise Conflict(
+                "Notion may still be at work on what was sent last, and the page may come: look once more after "
+                f"{settles_at:%H:%M:%S} UTC.",
+                field=("resolve", "createAnew"),
+                retry_after_seconds=ceil((settles_at - now).total_seconds()),
+            )
         found = None if page is None else await self._drafter.find_page(viewer, page, earlier)
         now = self._clock()
         async with self._store.begin() as tx:
             if found is not None and await tx.publications.list_known_page_ids([found.page_id]):
                 raise Conflict("This is the page of another answer.", field=("resolve", "page"))
             known = None if found is None else new_page(found, earlier, row_id=self._new_id(), now=now)
-            if not await tx.publications.resolve(earlier.id, page=known, now=now):
+            if not await tx.publications.resolve(earlier.id, fence=earlier.fence, page=known, now=now):
                 raise Conflict("Of this answer's publication nothing is unclear any more.", field=("resolve",))
             resolved = await tx.publications.find(viewer.user.id, earlier.id)
         if resolved is None:

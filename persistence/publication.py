@@ -114,29 +114,36 @@ class PostgresPublications:
         )
         return changed == 1
 
-    async def resolve(self, publication_id: UUID, *, page: NotionPage | None, now: datetime) -> bool:
-        """Puts one back to PENDING that NEEDS_ATTENTION: its page is this one, or there is none; else False.
+    async def resolve(self, publication_id: UUID, *, fence: int, page: NotionPage | None, now: datetime) -> bool:
+        """Puts a FAILED or NEEDS_ATTENTION one back to PENDING: its page is this one, or there is none.
 
-        Raises Conflict when the page belongs to another publication.
+        False when that is not unclear. Raises Conflict when the page belongs to another publication.
         """
         is_unclear = and_(
             publications.c.id == publication_id,
-            has_status(publications.c.status, PublicationStatus.NEEDS_ATTENTION),
+            publications.c.fence == fence,
+            has_status(publications.c.status, PublicationStatus.FAILED, PublicationStatus.NEEDS_ATTENTION),
             publications.c.requested_at.is_not(None),
             publications.c.notion_page_id.is_(None),
         )
         if not await self._statements.rows(select(publications.c.id).where(is_unclear).with_for_update()):
             return False
         if page is None:
-            # What was sent last may still take effect, so when that was is kept.
             known: dict[str, object] = {"requested_at": None, "requested_by": None}
         else:
             await self._add_page(page)
-            known = {"notion_page_id": page.id, "lane": page.page_id, "unsettled_since": None}
+            known = {"notion_page_id": page.id, "lane": page.page_id}
         await self._statements.change(
             update(publications)
             .where(is_unclear)
-            .values(status=PublicationStatus.PENDING.value, next_attempt_at=now, attempts=0, **known, **_NO_FAILURE)
+            .values(
+                status=PublicationStatus.PENDING.value,
+                next_attempt_at=now,
+                attempts=0,
+                unsettled_since=None,
+                **known,
+                **_NO_FAILURE,
+            )
         )
         return True
 

@@ -306,11 +306,37 @@ async def test_a_person_says_that_there_is_no_page(database_url: str) -> None:
         ada = await connected(running, notion)
         source = notion.data_source(notion.add_database("Answers"))
         generation_id, *others = await _two_of_one_title(ada, notion, source)
+        await _change(database_url, "UPDATE publications SET unsettled_since = now() - interval '2 hours'")
         await ada.do(PUBLISH, input={"generationId": generation_id, "resolve": {"createAnew": True}})
         published = await _publication(ada, generation_id, _is_settled)
         assert published["status"] == "PUBLISHED"
         (made,) = [page for page in notion.pages_under(source) if page not in others]
         assert published["page"]["pageId"] == made.id
+
+
+async def test_nobody_says_that_there_is_no_page_as_long_as_it_may_still_come(database_url: str) -> None:
+    async with product_with_notion(database_url, **_LONG) as (running, notion, parent):
+        ada = await connected(running, notion)
+        look, late = threading.Event(), threading.Event()
+        notion.enqueue(
+            Fault(kind=FaultKind.LOST, method="POST", path="/v1/pages", outlives_client=True, released=late),
+            Fault(kind=FaultKind.DELAYED, path=f"/v1/*/{parent.id}/children", released=look),
+        )
+        generation_id = await _asked(ada, notion, parent)
+        await until(lambda: not notion.waiting_faults)
+        notion.memory.workspaces[0].can_read = False
+        look.set()
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "NEEDS_ATTENTION"
+        notion.memory.workspaces[0].can_read = True
+        anew = {"generationId": generation_id, "resolve": {"createAnew": True}}
+        (refusal,) = (await ada.ask(PUBLISH, input=anew))["publishToNotion"]["errors"]
+        assert (refusal["code"], refusal["field"]) == ("CONFLICT", ["input", "resolve", "createAnew"])
+
+        late.set()
+        await until(lambda: bool(notion.pages_under(parent)))
+        await ada.do(PUBLISH, input={"generationId": generation_id})
+        assert (await _publication(ada, generation_id, _is_settled))["status"] == "PUBLISHED"
+        assert len(notion.pages_under(parent)) == _times_asked_for(notion) == 1
 
 
 async def test_the_page_of_another_answer_is_not_taken(database_url: str) -> None:

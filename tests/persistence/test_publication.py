@@ -266,17 +266,21 @@ async def test_what_is_unclear_goes_on_with_what_a_person_says(store: PostgresSt
         for each in (with_page, without):
             await tx.publications.record_intent(each.id, fence=each.fence, now=NOW, bot_id="bot-1")
             await tx.publications.note_unsettled(each.id, fence=each.fence, now=NOW)
-            assert not await tx.publications.resolve(each.id, page=None, now=NOW)
-            await tx.publications.settle(
-                each.id, fence=each.fence, status=PublicationStatus.NEEDS_ATTENTION, failure=FAILURE
-            )
-        assert await tx.publications.resolve(with_page.id, page=page, now=LATER)
-        assert await tx.publications.resolve(without.id, page=None, now=LATER)
-        assert not await tx.publications.resolve(without.id, page=None, now=LATER)
+            assert not await tx.publications.resolve(each.id, fence=each.fence, page=None, now=NOW)
+        for each, status in (
+            (with_page, PublicationStatus.NEEDS_ATTENTION),
+            (without, PublicationStatus.FAILED),
+        ):
+            await tx.publications.settle(each.id, fence=each.fence, status=status, failure=FAILURE)
+        # Whoever has not seen the last attempt does not say what has come of it.
+        assert not await tx.publications.resolve(without.id, fence=without.fence - 1, page=None, now=LATER)
+        assert await tx.publications.resolve(with_page.id, fence=with_page.fence, page=page, now=LATER)
+        assert await tx.publications.resolve(without.id, fence=without.fence, page=None, now=LATER)
+        assert not await tx.publications.resolve(without.id, fence=without.fence, page=None, now=LATER)
 
     for claimed, expected in (
         (with_page, replace(with_page, page=page, requested_at=NOW, requested_by="bot-1")),
-        (without, replace(without, unsettled_since=NOW)),
+        (without, without),
     ):
         assert await publication_of(store, claimed.generation_id) == replace(
             expected, status=PublicationStatus.PENDING, attempts=0, next_attempt_at=LATER
