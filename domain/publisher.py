@@ -168,13 +168,11 @@ class Publisher:
             async with self._store.begin() as tx:
                 known = await tx.publications.find(publication.user_id, publication.id)
                 is_unclear = known is not None and known.may_have_page
-                if isinstance(error, PageChanged):
-                    await tx.publications.note_page_state(publication.id, NotionPageState.CONFLICT)
                 if known is not None and known.requested_at is not None and not _is_clear(error):
                     await tx.publications.note_unsettled(publication.id, fence=publication.fence, now=self._clock())
                 status = _status_after(error, publication.attempts, is_unclear=is_unclear)
                 if status is PublicationStatus.PENDING:
-                    await tx.publications.postpone(
+                    is_held = await tx.publications.postpone(
                         publication.id,
                         fence=publication.fence,
                         failure=failure,
@@ -182,9 +180,11 @@ class Publisher:
                         is_counted=not isinstance(error, (NotionBusy, Unsettled)),
                     )
                 else:
-                    await tx.publications.settle(
+                    is_held = await tx.publications.settle(
                         publication.id, fence=publication.fence, status=status, failure=failure
                     )
+                if is_held and isinstance(error, PageChanged):
+                    await tx.publications.note_page_state(publication.id, NotionPageState.CONFLICT)
         if this.error is not None:
             # The lease ends by itself, and then the next owner goes on from the recovery point.
             _log.warning("publication_failure_not_noted", extra={"publication_id": str(publication.id)})

@@ -389,6 +389,31 @@ async def test_a_look_that_was_overtaken_by_a_push_tells_nothing(database_url: s
         assert [version["number"] for version in await it.versions()] == [2, 1]
 
 
+async def test_an_attempt_that_was_taken_over_tells_of_no_conflict(database_url: str) -> None:
+    async with scene(database_url) as it:
+        await it.sync()
+        it.hand.retype(it.text_block, "Theirs.")
+        await it.edit("Ours.", base_version=1)
+        gate = threading.Event()
+        children = f"/v1/blocks/{it.node.id}/children"
+        it.notion.enqueue(Fault(kind=FaultKind.DELAYED, method="GET", path=children, released=gate))
+        publish = "mutation ($input: PublishInput!) { publishToNotion(input: $input) { errors { code } } }"
+        await it.ada.ask(publish, input={"generationId": it.generation_id, "publish": {"mode": "UPDATE"}})
+        await until(lambda: not it.notion.waiting_faults)
+        await execute(
+            database_url,
+            """UPDATE publications SET fence = fence + 1, status = 'PENDING', lease_until = NULL,
+            next_attempt_at = now() + interval '1 hour'""",
+        )
+        gate.set()
+
+        async def has_ended() -> bool:
+            return 'assistant_publications_total{status="FAILED"}' in (await it.ada.http.get("/metrics")).text
+
+        await until(has_ended)
+        assert (await it.page())["state"] == "CHANGED_HERE"
+
+
 async def test_what_counts_here_is_pushed(database_url: str) -> None:
     async with scene(database_url) as it:
         assert (await it.sync(direction="PUSH"))["state"] == "IN_SYNC"
