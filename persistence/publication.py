@@ -467,7 +467,8 @@ def _turns(is_due: ColumnElement[bool]) -> Subquery:
         )
         .subquery("first")
     )
-    # In a lane it is the turn of whoever has written under the parent longest ago, or never.
+    # In a lane it is the turn of whoever has written under the parent longest ago, or never. What Notion has refused
+    # counts as nothing written: who meets only that stays first, and holds nobody up longer than the refusals take.
     served = publications.alias("served")
     last_served = (
         select(func.max(served.c.requested_at))
