@@ -30,7 +30,7 @@ class SyncedBlock:
 class Place:
     """Where on a page a publication's blocks may be, as far as their ids are not known.
 
-    They are made by the token's own bot, by the one that first wrote there (`made_by`), or by the page's maker if it
+    They are made by the token's own bot, by those that wrote there before (`made_by`), or by the page's maker if it
     `is_our_page`; never among the `others`, which belong to other publications; not `since` before; and behind the
     `anchor`, the last block when the first of ours was asked for. `has_rivals`: another publication may have left
     blocks there whose ids nobody knows.
@@ -41,7 +41,7 @@ class Place:
     since: datetime | None = None
     anchor: str | None = None
     has_rivals: bool = False
-    made_by: str | None = None
+    made_by: frozenset[str] = frozenset()
 
     def may_hold(self, made_at: datetime) -> bool:
         """Whether a block that was made then (Notion tells the minute) can be ours."""

@@ -76,8 +76,8 @@ class NotionPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """An outbox row. Its recovery points: `requested_at` (the intent to write, of the bot `requested_by`) and `page`
-    (it exists).
+    """An outbox row. Its recovery points: `requested_at` (the intent to write, of the bot `requested_by`), `page` (it
+    exists) and its `writers` (the bots that may have put blocks there).
 
     A page whose `completed_at` is missing may lack blocks. `parent` and `properties` were checked before;
     `external_id_property` names the one that holds the generation's id alone. For an append
@@ -108,6 +108,7 @@ class Publication:
     created_at: datetime
     external_id_property: str | None = None
     requested_by: str | None = None
+    writers: frozenset[str] = frozenset()
     unsettled_since: datetime | None = None
     is_begun: bool = False
 
@@ -219,9 +220,11 @@ class Publications(Protocol):
         page: NotionPage,
         anchor: str | None,
         now: datetime,
-        bot_id: str | None = None,
     ) -> bool:
         """Recovery point: blocks are about to be put behind the anchor, the page's last block."""
+
+    async def record_writer(self, publication_id: UUID, *, fence: int, bot_id: str) -> bool:
+        """Recovery point: this bot is about to write to the page."""
 
     async def record_begun(self, publication_id: UUID, *, fence: int) -> bool:
         """Recovery point: an update is about to overwrite what it found, which is kept and its base from now on."""

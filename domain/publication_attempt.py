@@ -177,7 +177,6 @@ class PublicationAttempts:
                         page=page,
                         anchor=end.last_block_id,
                         now=since,
-                        bot_id=job.token.bot_id,
                     )
                 )
             job = replace(job, publication=replace(publication, anchor=end.last_block_id))
@@ -237,18 +236,19 @@ class PublicationAttempts:
             await tx.notion_bases.put(publication.id, notion_page_id=page.id, blocks=found, now=self._clock())
 
     async def _place(self, job: _Job, page: NotionPage, *, since: datetime | None) -> Place:
-        """Where on the page blocks may be ours that nobody knows by their ids."""
+        """Where on the page blocks may be ours that nobody knows by their ids; from now on there may be more."""
         publication = job.publication
         async with self._store.begin() as tx:
             bases = await tx.notion_bases.list_on_page(page.id)
             has_rivals = await tx.publications.has_rivals(publication)
+            hold(await tx.publications.record_writer(publication.id, fence=publication.fence, bot_id=job.token.bot_id))
         return Place(
             is_our_page=page.is_ours,
             others=frozenset().union(*(block_ids(base) for owner, base in bases.items() if owner != publication.id)),
             since=None if since is None else since - CLOCK_TOLERANCE,
             anchor=publication.anchor,
             has_rivals=has_rivals,
-            made_by=publication.requested_by,
+            made_by=publication.writers,
         )
 
     async def _prepare(self, publication: Publication, permit: Permit) -> _Job:

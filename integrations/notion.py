@@ -288,9 +288,7 @@ class NotionAdapter:
                 raise failures.in_trash()
             # The maker of a page of ours wrote its first blocks, and may have been another integration of this person.
             makers = {str(page["created_by"]["id"])} if place.is_our_page else set()
-        if place.made_by is not None:
-            makers.add(place.made_by)
-        return frozenset(makers | {await self._bot_id(token)})
+        return frozenset(makers | place.made_by | {await self._bot_id(token)})
 
     async def look_at_page(self, token: Secret, page_id: str) -> RemotePage:
         """See the port NotionReader."""

@@ -63,6 +63,7 @@ class PostgresPublications:
                 is_begun=publication.is_begun,
                 requested_at=publication.requested_at,
                 requested_by=publication.requested_by,
+                writers=sorted(publication.writers),
                 unsettled_since=publication.unsettled_since,
                 completed_at=publication.completed_at,
                 notion_page_id=None if publication.page is None else publication.page.id,
@@ -295,12 +296,16 @@ class PostgresPublications:
         page: NotionPage,
         anchor: str | None,
         now: datetime,
-        bot_id: str | None = None,
     ) -> bool:
         """Recovery point: blocks are about to be put behind the anchor, the page's last block."""
-        return await self._update(
-            publication_id, fence, anchor=anchor, requested_at=now, requested_by=bot_id
-        ) and await self.record_page(publication_id, fence=fence, page=page)
+        return await self._update(publication_id, fence, anchor=anchor, requested_at=now) and await self.record_page(
+            publication_id, fence=fence, page=page
+        )
+
+    async def record_writer(self, publication_id: UUID, *, fence: int, bot_id: str) -> bool:
+        """Recovery point: this bot is about to write to the page."""
+        others = func.array_remove(publications.c.writers, bot_id)
+        return await self._update(publication_id, fence, writers=func.array_append(others, bot_id))
 
     async def record_begun(self, publication_id: UUID, *, fence: int) -> bool:
         """Recovery point: an update is about to overwrite what it found, which is kept and its base from now on."""
@@ -506,6 +511,7 @@ def _publication_of(row: RowMapping) -> Publication:
         is_begun=row["is_begun"],
         external_id_property=row["external_id_property"],
         requested_by=row["requested_by"],
+        writers=frozenset(row["writers"]),
         unsettled_since=row["unsettled_since"],
         requested_at=row["requested_at"],
         completed_at=row["completed_at"],

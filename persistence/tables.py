@@ -609,6 +609,8 @@ publications: Final = Table(
     Column("requested_at", _INSTANT),
     # Notion's id of the bot that asked: whoever connects again may have another.
     Column("requested_by", Text),
+    # And those of all bots that may have written to the page, this time or before.
+    Column("writers", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     # Until when something was sent to Notion that may still take effect.
     Column("unsettled_since", _INSTANT),
     Column("notion_page_id", ForeignKey("notion_pages.id"), unique=True),

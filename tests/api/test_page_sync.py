@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from tests.api.product import Person, Product
-from tests.api.test_publishing import connected, product_with_notion
+from tests.api.test_publishing import CONNECT, PUBLISH, connected, product_with_notion
 from tests.standins.notion import NotionStandin
 from tests.standins.notion_content import plain_text
 from tests.standins.notion_faults import Fault, FaultKind
@@ -425,6 +425,37 @@ async def test_what_counts_here_is_pushed(database_url: str) -> None:
         assert (page["state"], page["version"]["number"], page["notionVersion"]["number"]) == ("IN_SYNC", 2, 2)
         assert kept < {block.id for block in it.node.live_children}
         assert "One thing more." in json.dumps(it.notion.children_tree(it.node.id))
+
+
+async def test_what_another_integration_has_pushed_is_known_after_connecting_the_first_again(
+    database_url: str,
+) -> None:
+    async with scene(database_url) as it:
+        workspace = it.notion.memory.workspaces[0]
+        first = (workspace.bot_id, workspace.token)
+
+        async def connect(bot_id: str, token: str) -> None:
+            workspace.bot_id, workspace.token = bot_id, token
+            await it.ada.do(CONNECT, input={"token": token})
+
+        await it.edit(f"{it.answer}\n\nOne thing more.", base_version=1)
+        await connect(it.notion.memory.new_id(version=4), "ntn_of_another_integration")
+        gate = threading.Event()
+        it.notion.enqueue(
+            Fault(kind=FaultKind.BAD_GATEWAY, method="PATCH", path="/v1/blocks/*/children", applied=True),
+            Fault(kind=FaultKind.DELAYED, method="GET", path=f"/v1/pages/{it.node.id}", skip=1, released=gate),
+        )
+        update = {"generationId": it.generation_id, "publish": {"mode": "UPDATE"}}
+        await it.ada.do(PUBLISH, input=update)
+        await until(lambda: not it.notion.waiting_faults)
+        await connect(*first)
+        gate.set()
+        # Whoever was looking did so with the other token.
+        assert (await until_written(it))["status"] == "FAILED"
+
+        await it.ada.do(PUBLISH, input=update)
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert json.dumps(it.notion.children_tree(it.node.id)).count('"plain_text": "One thing more."') == 1
 
 
 async def test_a_push_overwrites_only_what_was_seen(database_url: str) -> None:

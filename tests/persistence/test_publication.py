@@ -379,6 +379,16 @@ async def test_what_was_sent_may_take_effect_after_whoever_sent_it(store: Postgr
     assert (await publication_of(store, claimed.generation_id)).unsettled_since is None
 
 
+async def test_all_who_have_written_to_a_page_are_known(store: PostgresStore, ada: User) -> None:
+    claimed = await _claimed(store, ada)
+    async with store.begin() as tx:
+        for bot_id in ("bot-1", "bot-2", "bot-1"):
+            assert await tx.publications.record_writer(claimed.id, fence=claimed.fence, bot_id=bot_id)
+        assert not await tx.publications.record_writer(claimed.id, fence=claimed.fence - 1, bot_id="bot-3")
+
+    assert (await publication_of(store, claimed.generation_id)).writers == {"bot-1", "bot-2"}
+
+
 async def test_users_take_turns(store: PostgresStore, ada: User, bob: User) -> None:
     for number in range(4):
         await add_publication(store, await add_finished(store, ada), parent_id=f"of-ada-{number}")
