@@ -57,9 +57,9 @@ from domain.provider import ProviderKind
 from domain.provider_caller import CallRules, ProviderCaller
 from domain.provider_catalog import ProviderCatalog
 from domain.provider_service import ProviderService
-from domain.publication_attempt import PublicationAttempts
 from domain.publication_draft import PublicationDrafter
 from domain.publication_service import PublicationService
+from domain.publication_writer import PublicationWriter
 from domain.publisher import Publisher
 from domain.rate_limit import Allowance, Rate, RateLimits
 from domain.remote_tail import RemoteTail
@@ -249,7 +249,7 @@ async def assistant(
         settling_time = timedelta(seconds=config.notion_settling_seconds)
         publisher = Publisher(
             store=store,
-            attempts=PublicationAttempts(
+            writer=PublicationWriter(
                 store=store,
                 notion=notion.in_background(),
                 connections=connections,

@@ -14,7 +14,7 @@ from domain.notion import CreatedPage, DocumentParser, Notion, NotionParent, Not
 from domain.notion_service import NotionService
 from domain.property_map import UNTIL_ANSWERED, Placeholder, defaults, filled, find_external_id
 from domain.publication import MAX_TITLE_CHARS, Publication, PublishMode
-from domain.publication_attempt import CLOCK_TOLERANCE
+from domain.publication_writer import CLOCK_TOLERANCE
 from domain.settings import UserSettings
 from domain.settings_service import MAX_REFERENCE_CHARS, checked_json
 from domain.text import checked_text, excerpt

@@ -16,7 +16,7 @@ from domain.notion import Permit
 from domain.notion_base import PageChanged
 from domain.notion_pace import NotionBusy
 from domain.publication import NotionPageState, Publication, PublicationStatus
-from domain.publication_attempt import NeedsAttention, PublicationAttempts, Superseded, Unsettled, hold
+from domain.publication_writer import NeedsAttention, PublicationWriter, Superseded, Unsettled, hold
 from domain.store import Store
 from domain.telemetry import Telemetry
 from domain.worker import Round
@@ -40,7 +40,7 @@ class Publisher:
         self,
         *,
         store: Store,
-        attempts: PublicationAttempts,
+        writer: PublicationWriter,
         logs: LiveLogs,
         telemetry: Telemetry,
         clock: Callable[[], datetime],
@@ -48,7 +48,7 @@ class Publisher:
         lease: timedelta = LEASE,
     ) -> None:
         self._store = store
-        self._attempts = attempts
+        self._writer = writer
         self._logs = logs
         self._telemetry = telemetry
         self._clock = clock
@@ -111,7 +111,7 @@ class Publisher:
             async with asyncio.timeout(ATTEMPT_TIMEOUT_SECONDS), asyncio.TaskGroup() as group:
                 lease = group.create_task(self._keep_lease(publication))
                 try:
-                    await self._attempts.make(publication, permit=self._permit_of(publication))
+                    await self._writer.make(publication, permit=self._permit_of(publication))
                 finally:
                     lease.cancel()
             self._telemetry.publication_finished(PublicationStatus.PUBLISHED.value)

@@ -74,7 +74,7 @@ class PageKeeper(Protocol):
         """Keeps what a page says; whether somebody has been shown how it differs, and it differs otherwise by now."""
 
 
-class PublicationAttempts:
+class PublicationWriter:
     """Makes pages, appends to them or brings them up to date, from where an earlier attempt was cut short."""
 
     def __init__(
