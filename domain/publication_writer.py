@@ -207,7 +207,11 @@ class PublicationWriter:
             superseded=await self._superseded(job, tracked),
         )
         begin = partial(self._begin, publication, page) if update.overwrites and not update.is_begun else None
-        return page, await self._notion.update_page(job.token, page.page_id, update, begin=begin, permit=job.may_write)
+        blocks = await self._notion.update_page(job.token, page.page_id, update, begin=begin, permit=job.may_write)
+        if update.superseded and job.settles_at is not None:
+            # The page is as it should be, but what was sent for another version may still change it.
+            raise Unsettled(job.settles_at)
+        return page, blocks
 
     async def _superseded(self, job: _Job, tracked: TrackedPage | None) -> tuple[Document, ...]:
         """Versions that counted when an earlier attempt of this update may have been made, and do no more."""
@@ -222,7 +226,7 @@ class PublicationWriter:
                 (each for each in versions if each.origin is not VersionOrigin.NOTION or each.number == tracked.base),
                 key=lambda each: each.number,
             )
-            since = publication.requested_at - CLOCK_TOLERANCE
+            since = publication.requested_at
             ids = [each.id for each, successor in pairwise(counted) if successor.created_at >= since]
             contents = await tx.tracked_pages.contents(publication.user_id, ids)
         return tuple([await asyncio.to_thread(self._parse, content) for content in contents.values()])

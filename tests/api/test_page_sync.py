@@ -96,9 +96,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(database_url: str) -> AsyncIterator[Scene]:
+async def scene(database_url: str, **settings: object) -> AsyncIterator[Scene]:
     """A page that has just been published."""
-    async with product_with_notion(database_url) as (running, notion, parent):
+    async with product_with_notion(database_url, **settings) as (running, notion, parent):
         ada = await connected(running, notion)
         wanted = {"prompt": "Bees", "publish": {"parent": notion.address(parent), "title": "Bees"}, "wait": True}
         generation = (await ada.do(GENERATE + PAGE, input=wanted))["generation"]
@@ -540,13 +540,13 @@ async def test_a_change_that_is_taken_back_takes_nothing_that_others_have_writte
 
 
 @asynccontextmanager
-async def waiting(it: Scene, database_url: str) -> AsyncIterator[None]:
-    """What happens while the publication waits for its next attempt, which comes at once after that."""
-    query = "query ($id: ID!) { generation(id: $id) { publication { waitingUntil } } }"
+async def waiting(it: Scene, database_url: str, *, since: str = "") -> AsyncIterator[None]:
+    """What happens while the publication waits, `since` it has failed so, for its next attempt: at once after that."""
+    query = "query ($id: ID!) { generation(id: $id) { publication { waitingUntil error { message } } } }"
 
     async def is_waiting() -> bool:
         publication = (await it.ada.ask(query, id=it.generation_id))["generation"]["publication"]
-        return publication["waitingUntil"] is not None
+        return publication["waitingUntil"] is not None and since in publication["error"]["message"]
 
     await until(is_waiting)
     yield
@@ -685,6 +685,31 @@ async def test_what_a_push_that_failed_has_written_goes_with_the_next_version(da
         assert (await until_written(it))["status"] == "PUBLISHED"
         assert [block.id for block in it.node.live_children[1:]] == [other.id]
         assert plain_text(it.node.live_children[0].content["rich_text"]) == "Ours."
+
+
+async def test_what_was_sent_of_a_superseded_version_and_comes_late_goes_as_well(database_url: str) -> None:
+    async with scene(database_url, notion_settling_seconds=3_600) as it:
+        await it.sync()
+        await it.edit(f"> A stray quote.\n\n{it.answer}", base_version=1)
+        workspace, released = it.notion.memory.workspaces[0], threading.Event()
+        path = "/v1/blocks/*/children"
+        it.notion.enqueue(
+            Fault(kind=FaultKind.LOST, method="PATCH", path=path, outlives_client=True, released=released)
+        )
+        await it.sync(direction="PUSH")
+        async with waiting(it, database_url, since="still be at work"):
+            workspace.can_read = False
+        assert (await until_written(it))["status"] == "FAILED"
+        workspace.can_read = True
+        await it.edit(it.answer, base_version=2)
+        await it.sync(direction="PUSH")
+        async with waiting(it, database_url):
+            assert "stray" not in json.dumps(it.notion.children_tree(it.node.id))
+            released.set()
+            await until(lambda: "stray" in json.dumps(it.notion.children_tree(it.node.id)))
+            await execute(database_url, "UPDATE publications SET unsettled_since = now() - interval '2 hours'")
+        assert (await until_written(it))["status"] == "PUBLISHED"
+        assert "stray" not in json.dumps(it.notion.children_tree(it.node.id))
 
 
 async def test_edits_at_random_on_both_sides_lose_nothing(database_url: str) -> None:
