@@ -38,7 +38,7 @@ _ADDED = "lab"
 _PROVIDERS = (*_BUILT_IN, _ADDED)
 # With more at work the stand-ins, which share the loop, are late themselves; those that are silent cost nothing.
 _WORKING_TOGETHER = 4
-_SILENT_TOGETHER = 150
+_SILENT_TOGETHER = 80
 _TOGETHER = _WORKING_TOGETHER + _SILENT_TOGETHER
 _TOTAL_SECONDS = 120
 
@@ -99,7 +99,7 @@ async def test_each_fault_ends_in_its_state_and_leaves_nothing_behind(
     database_url: str, size: Size, rng: random.Random, say: Say
 ) -> None:
     times = size.pick(quick=1, full=100)
-    silence_seconds = size.pick(quick=8, full=30)
+    silence_seconds = size.pick(quick=8, full=15)
     lab = DeepSeekStandin()
     async with outside() as world, standin_running(lab) as lab_url:
         standins: list[Standin] = [world.openai, world.anthropic, world.deepseek, lab]
