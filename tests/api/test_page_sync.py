@@ -96,7 +96,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(database_url: str, **settings: object) -> AsyncIterator[Scene]:
+async def scene(database_url: str, **settings: int) -> AsyncIterator[Scene]:
     """A page that has just been published."""
     async with product_with_notion(database_url, **settings) as (running, notion, parent):
         ada = await connected(running, notion)
