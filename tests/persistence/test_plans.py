@@ -332,7 +332,7 @@ def _queries(filled: Filled) -> dict[str, tuple[Callable[[PostgresTransaction], 
             lambda tx: tx.tracked_pages.claim(size=5, per_user=2, now=NOW, claimed_until=LEASE_UNTIL),
             {"ix_notion_pages_next_look_at"},
         ),
-        "known pages": (lambda tx: tx.publications.list_known_page_ids(["a", "b"]), {"ix_notion_pages_page_id"}),
+        "known pages": (lambda tx: tx.publications.list_known_page_ids(["a", "b"]), {"uq_notion_pages_page_id"}),
         "end of a publication": (lambda tx: tx.publications.fail_pending_of(run.id, FAILURE), set()),
         "page": (lambda tx: tx.publications.find(me, filled.publication_id), {"pk_publications"}),
     }
